@@ -1,0 +1,247 @@
+//! Between rooms and sockets: one fan-out per worker thread.
+//!
+//! A room sends a frame once to each worker thread that has members; the fan-out puts it into each member's [`Outbox`],
+//! at once when the room was quiet, else together with what comes within the next few milliseconds. As it is the one place
+//! that is polled whatever a peer does, it also pings the silent, judges the dead and the slow, and sends everybody away
+//! when the hub stops.
+
+mod lane;
+mod outbox;
+
+pub use outbox::{Outbox, SocketHandle};
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use lane::RoomLane;
+
+use crate::{
+    config::{LimitsConfig, RoomConfig},
+    ids::ConnectionId,
+    protocol::{CloseCode, Frame, outbound},
+    room::{
+        messages::{DeliverFrame, FanoutAddress, FanoutId, RoomSlot},
+        pacer::Pace,
+    },
+};
+
+/// A room's batch interval grows by this for every member it writes to, up to [`BATCH_INTERVAL_MAX`]: a write costs
+/// several microseconds, and a batch should not be due again before the last one is out.
+const BATCH_INTERVAL_PER_MEMBER: Duration = Duration::from_micros(20);
+const BATCH_INTERVAL_MAX: Duration = Duration::from_millis(20);
+/// How long a connection that was told to go has until its socket is shut from outside.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Sending clients away takes so long for each, within the drain window.
+const DRAIN_PER_CONNECTION: Duration = Duration::from_millis(2);
+
+/// All fan-outs of the hub, one per worker thread.
+#[derive(Debug, Default)]
+pub struct Fanouts {
+    addresses: Mutex<Vec<Addr<Fanout>>>,
+    connections: AtomicUsize,
+}
+
+impl Fanouts {
+    /// Sends a frame to every connection.
+    pub fn to_everyone(&self, frame: &Frame) {
+        for fanout in self.addresses() {
+            fanout.do_send(DeliverFrame::ToEveryone { frame: frame.clone() }); // rare: once per change of state
+        }
+    }
+
+    /// Sends everybody away, spread over at most `window`.
+    pub fn drain(&self, window: Duration) {
+        for fanout in self.addresses() {
+            fanout.do_send(DrainConnections { window }); // once
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    fn addresses(&self) -> Vec<Addr<Fanout>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The fan-out of one worker thread, as the sessions on that thread see it.
+#[derive(Clone)]
+pub struct LocalFanout {
+    /// For the rooms.
+    pub address: FanoutAddress,
+    fanouts: Arc<Fanouts>,
+    connections: Connections,
+}
+
+type Connections = Rc<RefCell<HashMap<ConnectionId, Rc<Outbox>>>>;
+
+impl LocalFanout {
+    /// Starts the fan-out of the current thread.
+    pub fn start(fanouts: &Arc<Fanouts>, room: &RoomConfig, limits: &LimitsConfig) -> Self {
+        static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+        let connections = Connections::default();
+        let fanout = Fanout {
+            connections: Rc::clone(&connections),
+            lanes: HashMap::new(),
+            room: room.clone(),
+            slow_consumer: limits.slow_consumer,
+        }
+        .start();
+        fanouts.addresses.lock().unwrap_or_else(PoisonError::into_inner).push(fanout.clone());
+        let id = FanoutId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        let address = FanoutAddress { id, recipient: fanout.recipient() };
+        Self { address, fanouts: Arc::clone(fanouts), connections }
+    }
+
+    /// A connection begins.
+    pub fn connect(&self, connection: ConnectionId, outbox: Rc<Outbox>) {
+        if self.connections.borrow_mut().insert(connection, outbox).is_none() {
+            self.fanouts.connections.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A connection ended; its rooms withdraw it from their lanes.
+    pub fn disconnect(&self, connection: ConnectionId) {
+        if self.connections.borrow_mut().remove(&connection).is_some() {
+            self.fanouts.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The fan-out actor. Its mailbox has no bound (rooms use `do_send`): each message is handled in microseconds and what
+/// waits for sockets waits in bounded outboxes.
+#[derive(Debug)]
+pub struct Fanout {
+    connections: Connections,
+    lanes: HashMap<RoomSlot, RoomLane>,
+    room: RoomConfig,
+    slow_consumer: Duration,
+}
+
+impl Actor for Fanout {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let every = (self.room.heartbeat_interval / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        ctx.run_interval(every, |fanout, _| fanout.sweep());
+    }
+}
+
+impl Fanout {
+    fn to_room(&mut self, slot: RoomSlot, entry: lane::Entry, ctx: &mut Context<Self>) {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return };
+        lane.push(entry);
+        let crowd = BATCH_INTERVAL_PER_MEMBER * u32::try_from(lane.member_count()).unwrap_or(u32::MAX);
+        let interval = self.room.flush_interval.max(crowd.min(BATCH_INTERVAL_MAX));
+        match lane.pacer.request(Instant::now(), interval) {
+            Pace::Now => lane.flush(),
+            Pace::After(wait) => {
+                ctx.run_later(wait, move |fanout, _| {
+                    if let Some(lane) = fanout.lanes.get_mut(&slot) {
+                        lane.pacer.fired(Instant::now());
+                        lane.flush();
+                    }
+                });
+            }
+            Pace::Waiting => {}
+        }
+    }
+
+    /// Closes all members of a room.
+    fn close_room(&mut self, slot: RoomSlot, code: CloseCode) {
+        if let Some(mut lane) = self.lanes.remove(&slot) {
+            lane.flush();
+            lane.members().for_each(|outbox| outbox.close(code));
+        }
+    }
+
+    /// Pings the silent; closes the dead, the slow, and what did not go when told.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let ping = Frame::ping();
+        for outbox in self.connections.borrow().values() {
+            if outbox.was_told_to_go(now, CLOSE_PATIENCE) {
+                outbox.shut_socket();
+            } else if outbox.silence(now) >= self.room.presence_ttl {
+                outbox.close(CloseCode::HeartbeatTimeout);
+                outbox.shut_socket(); // it takes nothing any more: no use waiting for the close frame to leave
+            } else if outbox.stuck(now) >= self.slow_consumer {
+                outbox.close(CloseCode::SlowConsumer);
+            } else if outbox.ping_due(now, self.room.heartbeat_interval) {
+                outbox.push(ping.bytes());
+            }
+        }
+    }
+}
+
+impl Handler<DeliverFrame> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, deliver: DeliverFrame, ctx: &mut Self::Context) {
+        match deliver {
+            DeliverFrame::ToRoom { slot, frame, lane, except } => {
+                self.to_room(slot, lane::Entry { frame, lane, except }, ctx);
+            }
+            DeliverFrame::ToOne { connection, frame } => {
+                if let Some(outbox) = self.connections.borrow().get(&connection) {
+                    outbox.push(frame.bytes());
+                }
+            }
+            DeliverFrame::Enrol { slot, connection, joined } => {
+                let Some(outbox) = self.connections.borrow().get(&connection).cloned() else { return };
+                let lane = self.lanes.entry(slot).or_default();
+                lane.flush(); // what was sent before is not for the new member
+                outbox.push(joined.bytes());
+                lane.enrol(connection, outbox);
+            }
+            DeliverFrame::Withdraw { slot, connection } => {
+                if let Some(lane) = self.lanes.get_mut(&slot) {
+                    lane.flush();
+                    lane.withdraw(connection);
+                    if lane.member_count() == 0 {
+                        self.lanes.remove(&slot);
+                    }
+                }
+            }
+            DeliverFrame::RoomLost { slot } => self.close_room(slot, CloseCode::Restart),
+            DeliverFrame::RoomForgotten { slot } => self.close_room(slot, CloseCode::Forbidden),
+            DeliverFrame::ToEveryone { frame } => {
+                self.connections.borrow().values().for_each(|outbox| outbox.push(frame.bytes()));
+            }
+        }
+    }
+}
+
+/// App to fan-out: the hub stops; send everybody away in waves within the window.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DrainConnections {
+    /// How long the last one may stay.
+    pub window: Duration,
+}
+
+impl Handler<DrainConnections> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, drain: DrainConnections, ctx: &mut Self::Context) {
+        let outboxes: Vec<_> = self.connections.borrow().values().cloned().collect();
+        let count = u32::try_from(outboxes.len()).unwrap_or(u32::MAX);
+        let spread = drain.window.min(DRAIN_PER_CONNECTION.saturating_mul(count));
+        for (place, outbox) in (1u32..).zip(outboxes) {
+            let wait = spread * place / count.max(1);
+            outbox.push(outbound::drain(wait.as_millis() as u64).bytes());
+            ctx.run_later(wait, move |_, _| outbox.close(CloseCode::Restart));
+        }
+    }
+}

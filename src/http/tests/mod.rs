@@ -1,0 +1,7 @@
+//! The routes as a client meets them, against the real store.
+
+mod edge;
+mod members;
+mod projects;
+mod rooms;
+mod support;

@@ -1,0 +1,79 @@
+//! The table from the errors of the other modules to HTTP. (The other table, to `error` frames and close codes, is the
+//! sessions'.)
+//!
+//! The errors of `access` are also answers in their own right: a handler outside this module, as the WebSocket upgrade, lets
+//! them out with `?`.
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+
+use super::Problem;
+use crate::{
+    access::{AccessError, IdentifyError, OriginError, TokenError},
+    store::StoreError,
+};
+
+const CHALLENGE: &str = r#"Bearer realm="hubbub""#;
+/// RFC 6750, 3.1: a token was there, and another one may do.
+const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="hubbub", error="invalid_token""#;
+
+/// A locked or full database seldom recovers faster.
+const STORE_RETRY_AFTER_S: u32 = 1;
+
+impl From<IdentifyError> for Problem {
+    fn from(error: IdentifyError) -> Self {
+        match error {
+            IdentifyError::Missing(_) | IdentifyError::Token(TokenError::NotAccepted) => {
+                Self::unauthorized(CHALLENGE, error.to_string())
+            }
+            IdentifyError::Token(token) => Self::unauthorized(CHALLENGE_INVALID_TOKEN, token.to_string()),
+            IdentifyError::Name => Self::bad_parameter("name", "1 to 64 characters without control characters"),
+            IdentifyError::GuestId => Self::bad_parameter("guest_id", "must be a UUID"),
+        }
+    }
+}
+
+impl From<OriginError> for Problem {
+    fn from(error: OriginError) -> Self {
+        Self::forbidden(error.to_string())
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Forbidden => Self::forbidden(error.to_string()),
+            AccessError::NotFound => Self::not_found(error.to_string()),
+            AccessError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::debug!(%cause, "a request was refused for want of the database");
+                Self::unavailable(STORE_RETRY_AFTER_S, "the database is unavailable; nothing was written")
+            }
+            StoreError::Broken(cause) => {
+                tracing::error!(%cause, "the database refused a request");
+                Self::internal()
+            }
+            StoreError::NoRoom => AccessError::NotFound.into(),
+        }
+    }
+}
+
+macro_rules! answers_as_problem {
+    ($($error:ty),*) => {$(
+        impl ResponseError for $error {
+            fn status_code(&self) -> StatusCode {
+                Problem::from(self.clone()).status_code()
+            }
+            fn error_response(&self) -> HttpResponse {
+                Problem::from(self.clone()).error_response()
+            }
+        }
+    )*};
+}
+answers_as_problem!(IdentifyError, OriginError, AccessError);

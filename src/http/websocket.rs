@@ -1,0 +1,27 @@
+//! `GET /ws`: the sessions' door, its refusals as problem documents.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::Problem;
+use crate::session::{SessionContext, UpgradeRefusal, upgrade};
+
+/// Lets a client in, or says why not.
+pub(super) async fn open(
+    request: HttpRequest,
+    payload: web::Payload,
+    context: web::Data<SessionContext>,
+) -> Result<HttpResponse, Problem> {
+    upgrade(request, payload, context).await.map_err(|refusal| {
+        let text = refusal.to_string();
+        match refusal {
+            UpgradeRefusal::Origin(error) => error.into(),
+            UpgradeRefusal::Identify(error) => error.into(),
+            UpgradeRefusal::Subprotocol | UpgradeRefusal::Handshake(_) => Problem::bad_request(text),
+            UpgradeRefusal::Crowded(_, retry) => {
+                Problem::too_many_requests(u32::try_from(retry.as_secs()).unwrap_or(u32::MAX), text)
+            }
+            UpgradeRefusal::Draining => Problem::unavailable(1, text),
+            UpgradeRefusal::NoFanout => Problem::internal(),
+        }
+    })
+}

@@ -1,0 +1,167 @@
+//! The command line: `serve` (the default), `migrate`, `token`.
+
+use std::{io::Write as _, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use hubbub::{
+    access::mint_token,
+    app::App,
+    config::{Config, Settings},
+    ids::{ProjectId, UserId},
+    store::{Role, SqliteStore},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A self-hosted hub for real-time presence, cursors and messages.
+///
+/// Every setting is a flag and an environment variable; a `.env` file in the working directory is read first.
+#[derive(Parser)]
+#[command(name = "hubbub", version, args_conflicts_with_subcommands = false)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the hub (the default)
+    Serve,
+    /// Brings the database up to date and ends
+    Migrate,
+    /// Prints a token for development, signed with JWT_SECRET
+    Token(TokenArgs),
+}
+
+#[derive(Args)]
+struct TokenArgs {
+    /// User id
+    #[arg(long)]
+    sub: UserId,
+    /// Name shown to others; the user id when left out
+    #[arg(long)]
+    name: Option<String>,
+    /// A role in a project, as in `design=editor` (owner, editor, viewer); may be repeated
+    #[arg(long = "project", value_name = "PROJECT=ROLE", value_parser = parse_role)]
+    projects: Vec<(ProjectId, Role)>,
+    /// How long it is valid, in seconds
+    #[arg(long, default_value_t = 24 * 60 * 60)]
+    ttl_seconds: u64,
+}
+
+fn parse_role(text: &str) -> Result<(ProjectId, Role), String> {
+    let (project, role) = text.split_once('=').ok_or("write PROJECT=ROLE, as in design=editor")?;
+    let role = match role {
+        "owner" => Role::Owner,
+        "editor" => Role::Editor,
+        "viewer" => Role::Viewer,
+        _ => return Err(format!("`{role}` is not owner, editor or viewer")),
+    };
+    Ok((project.parse().map_err(|fault| format!("`{project}`: {fault}"))?, role))
+}
+
+fn main() -> ExitCode {
+    // A missing .env is the usual case; a broken one must not pass silently.
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        return fail(&format!(".env cannot be read: {}", plain_env_fault(&error)));
+    }
+    let line = CommandLine::parse();
+    let config = match Config::from_settings(&line.settings) {
+        Ok(config) => config,
+        Err(faults) => return fail(&faults.to_string()),
+    };
+    if let Err(fault) = start_log(&line.settings) {
+        return fail(&fault);
+    }
+    let system = actix_web::rt::System::new();
+    match line.command.unwrap_or(Command::Serve) {
+        Command::Serve => system.block_on(serve(config)),
+        Command::Migrate => system.block_on(migrate(config)),
+        Command::Token(args) => token(&config, &args),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => return fail(&format!("signals cannot be caught: {error}")),
+    };
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return fail(&error.to_string()),
+    };
+    say(&format!("Hubbub is listening at http://{}", app.address));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        () = app.stop() => ExitCode::SUCCESS,
+        _ = terminate.recv() => at_once(),
+        _ = interrupt.recv() => at_once(),
+    }
+}
+
+/// A second signal: the operator will not wait.
+fn at_once() -> ExitCode {
+    tracing::warn!("told twice to stop: ending at once");
+    std::process::exit(130);
+}
+
+async fn migrate(config: Config) -> ExitCode {
+    match SqliteStore::migrate_only(&config.database.path, config.database.busy_timeout).await {
+        Ok(applied) => {
+            say(&format!("{}: {applied} migration(s) applied, up to date", config.database.path.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("DATABASE_URL: {error}")),
+    }
+}
+
+fn token(config: &Config, args: &TokenArgs) -> ExitCode {
+    let Some(secret) = &config.access.jwt_secret else {
+        return fail("JWT_SECRET is not set: there is nothing to sign a token with");
+    };
+    match mint_token(secret.expose(), &args.sub, args.name.as_deref(), &args.projects, Duration::from_secs(args.ttl_seconds)) {
+        Ok(token) => {
+            say(&token);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn start_log(settings: &Settings) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
+        .map_err(|error| format!("HUBBUB_LOG: `{}` is no filter: {error}", settings.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format.as_str() {
+        "text" => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        "json" => log.json().init(),
+        other => return Err(format!("HUBBUB_LOG_FORMAT: `{other}` is neither text nor json")),
+    }
+    Ok(())
+}
+
+/// What is wrong with the file, without the line, which may hold a secret.
+fn plain_env_fault(error: &dotenvy::Error) -> &'static str {
+    match error {
+        dotenvy::Error::LineParse(..) => "a line is not NAME=value (quote values with spaces or #)",
+        dotenvy::Error::Io(_) => "the file cannot be opened",
+        _ => "it is not understood",
+    }
+}
+
+fn say(line: &str) {
+    // Nobody listening is no reason to fail.
+    let mut out = std::io::stdout();
+    drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+}
+
+fn fail(text: &str) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "{}", text.trim_end()));
+    ExitCode::FAILURE
+}

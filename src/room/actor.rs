@@ -1,0 +1,365 @@
+//! The room actor: wiring between the pure parts and the world.
+//!
+//! It starts with the first join, hears from the other instances and the store, and stops when nobody has been here for a
+//! while. What it decides is decided in [`Sequencer`], [`Presence`] and [`Cursors`]; how it starts and heals is in
+//! `recovery`, messages in `messages_lane`, presence and joining in `people`, the other instances in `peers`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::{
+    cursors::Cursors,
+    directory::{Presences, RoomContext},
+    exchange::{self, Event},
+    messages::*,
+    pacer::{Pace, Pacer},
+    presence::Presence,
+    sequencer::Sequencer,
+};
+use crate::{
+    bus::BusDelivery,
+    ids::{ConnectionId, RoomId, Seq, UserId},
+    protocol::{ErrorCode, Frame, Json, User, outbound},
+    store::RoomKey,
+};
+
+/// Bus events of a room leave together, at most so often: a lone one leaves at once.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
+/// How many members make the cursor and presence ticks one interval longer: a client gets no more than it can draw.
+const MEMBERS_PER_TICK: usize = 150;
+/// How often moved read markers are written.
+pub(super) const READ_MARKS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A connection of this instance that is in the room or joining it.
+pub(super) struct LocalSeat {
+    pub(super) fanout: FanoutId,
+    pub(super) user: Arc<User>,
+    /// Shared with the session: cleared when the seat is lost against its will.
+    pub(super) seated: Arc<AtomicBool>,
+}
+
+impl Drop for LocalSeat {
+    fn drop(&mut self) {
+        self.seated.store(false, Ordering::Release);
+    }
+}
+
+/// A fan-out with members of this room.
+pub(super) struct LocalFanout {
+    pub(super) recipient: Recipient<DeliverFrame>,
+    pub(super) seats: usize,
+}
+
+/// Somebody whose history is at hand and who becomes a member with the next presence flush.
+pub(super) struct Joiner {
+    pub(super) connection: ConnectionId,
+    pub(super) reference: Option<i64>,
+    pub(super) state: Json,
+    pub(super) history: super::people::History,
+}
+
+/// Whether the room knows its order and its people yet.
+pub(super) enum Stage {
+    /// Asking the other instances and the store; who joins waits.
+    Starting,
+    /// Open.
+    Live,
+}
+
+/// One room on this instance.
+pub struct RoomActor {
+    pub(super) id: RoomId,
+    pub(super) key: RoomKey,
+    pub(super) slot: RoomSlot,
+    pub(super) context: Arc<RoomContext>,
+    pub(super) presences: Presences,
+    pub(super) stage: Stage,
+    /// Joins that came before the room was live.
+    pub(super) waiting_joins: VecDeque<JoinRoom>,
+    /// Questions that came before the room was live.
+    pub(super) waiting_questions: Vec<oneshot::Sender<String>>,
+
+    pub(super) sequencer: Sequencer,
+    pub(super) presence: Presence,
+    pub(super) cursors: Cursors,
+
+    pub(super) seats: HashMap<ConnectionId, LocalSeat>,
+    pub(super) fanouts: HashMap<FanoutId, LocalFanout>,
+    pub(super) joiners: Vec<Joiner>,
+
+    pub(super) presence_pacer: Pacer,
+    pub(super) cursor_pacer: Pacer,
+    pub(super) publish_pacer: Pacer,
+    pub(super) to_publish: Vec<Event>,
+    pub(super) own_prefix: String,
+    pub(super) healing: super::recovery::Healing,
+    pub(super) read_marks: HashMap<UserId, Seq>,
+    pub(super) reads_told: HashMap<UserId, Seq>,
+    pub(super) read_marks_armed: bool,
+    pub(super) sweep_at: Option<Instant>,
+    /// Appends under way: the room does not stop before they are answered.
+    pub(super) appends: usize,
+    pub(super) handover: Option<oneshot::Sender<()>>,
+    idle_since: Option<Instant>,
+    /// Set when the room ends in good order; else its end is a death that its members are told of.
+    retired: bool,
+}
+
+impl RoomActor {
+    pub(super) fn new(
+        id: RoomId,
+        key: RoomKey,
+        slot: RoomSlot,
+        context: Arc<RoomContext>,
+        presences: Presences,
+    ) -> Self {
+        Self {
+            own_prefix: exchange::own_prefix(context.instance),
+            presence: Presence::new(context.instance),
+            id,
+            key,
+            slot,
+            context,
+            presences,
+            stage: Stage::Starting,
+            waiting_joins: VecDeque::new(),
+            waiting_questions: Vec::new(),
+            sequencer: Sequencer::default(),
+            cursors: Cursors::default(),
+            seats: HashMap::new(),
+            fanouts: HashMap::new(),
+            joiners: Vec::new(),
+            presence_pacer: Pacer::new(),
+            cursor_pacer: Pacer::new(),
+            publish_pacer: Pacer::new(),
+            to_publish: Vec::new(),
+            healing: super::recovery::Healing::default(),
+            read_marks: HashMap::new(),
+            reads_told: HashMap::new(),
+            read_marks_armed: false,
+            sweep_at: None,
+            appends: 0,
+            handover: None,
+            idle_since: None,
+            retired: false,
+        }
+    }
+
+    // --- to the members ---
+
+    /// To every member on this instance, but one.
+    pub(super) fn deliver(&self, frame: &Frame, lane: Lane, except: Option<ConnectionId>) {
+        for fanout in self.fanouts.values() {
+            // Safe without back-pressure: the fan-out bounds what waits for each connection.
+            fanout.recipient.do_send(DeliverFrame::ToRoom { slot: self.slot, frame: frame.clone(), lane, except });
+        }
+    }
+
+    /// To one connection with a seat here.
+    pub(super) fn reply(&self, connection: ConnectionId, frame: Frame) {
+        if let Some(fanout) = self.seats.get(&connection).and_then(|seat| self.fanouts.get(&seat.fanout)) {
+            fanout.recipient.do_send(DeliverFrame::ToOne { connection, frame });
+        }
+    }
+
+    pub(super) fn refuse(&self, connection: ConnectionId, reference: Option<i64>, code: ErrorCode, message: &str) {
+        let retry_after_ms = (code == ErrorCode::Unavailable).then_some(super::RETRY_AFTER_MS);
+        self.reply(connection, outbound::error(reference, code, message, retry_after_ms));
+    }
+
+    // --- to the other instances ---
+
+    /// Says something on the room's channel, together with what else is said within the interval.
+    pub(super) fn publish(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if !self.context.bus.is_up() {
+            return;
+        }
+        self.to_publish.push(event);
+        match self.publish_pacer.request(Instant::now(), PUBLISH_INTERVAL) {
+            Pace::Now => self.flush_published(None),
+            Pace::After(wait) => {
+                ctx.run_later(wait, |room, _| {
+                    room.publish_pacer.fired(Instant::now());
+                    room.flush_published(None);
+                });
+            }
+            Pace::Waiting => {}
+        }
+    }
+
+    pub(super) fn flush_published(&mut self, receivers: Option<oneshot::Sender<u64>>) {
+        if !self.to_publish.is_empty() {
+            let text = exchange::encode(self.context.instance, std::mem::take(&mut self.to_publish));
+            self.context.bus.publish(&self.id, text, receivers);
+        }
+    }
+
+    // --- ticks ---
+
+    /// The interval of cursor and presence ticks: longer in a crowded room.
+    pub(super) fn tick(&self) -> Duration {
+        let crowd = 1 + self.presence.connection_count() / MEMBERS_PER_TICK;
+        self.context.config.cursor_tick * u32::try_from(crowd.min(30)).unwrap_or(30)
+    }
+
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.stage, Stage::Live) && self.context.bus.is_up() {
+            let connections = self.presence.own_count();
+            let revision = self.presence.revision();
+            // A change not yet flushed is not in the revision: flush first, so that the beat fits what was told.
+            if self.presence.has_changes() {
+                self.flush_presence(ctx);
+                return self.beat_now(ctx);
+            }
+            self.publish(Event::Beat { revision, connections, head: self.sequencer.head() }, ctx);
+        }
+    }
+
+    fn beat_now(&mut self, ctx: &mut Context<Self>) {
+        let (revision, connections) = (self.presence.revision(), self.presence.own_count());
+        self.publish(Event::Beat { revision, connections, head: self.sequencer.head() }, ctx);
+    }
+
+    /// Ends what is over by time and sets the timer for what is next.
+    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.presence.sweep(now, self.context.config.presence_ttl);
+        self.presence_changed(ctx);
+        self.arm_sweep(ctx);
+    }
+
+    pub(super) fn arm_sweep(&mut self, ctx: &mut Context<Self>) {
+        let Some(at) = self.presence.next_deadline(self.context.config.presence_ttl) else { return };
+        let now = Instant::now();
+        if self.sweep_at.is_some_and(|armed| armed <= at && armed > now) {
+            return;
+        }
+        self.sweep_at = Some(at);
+        // A millisecond more: timers are that coarse, and a sweep just before the deadline would find nothing.
+        ctx.run_later(at.saturating_duration_since(now) + Duration::from_millis(1), |room, ctx| {
+            room.sweep_at = None;
+            room.sweep(ctx);
+        });
+    }
+
+    // --- end ---
+
+    fn is_idle(&self) -> bool {
+        self.seats.is_empty()
+            && self.appends == 0
+            && self.waiting_joins.is_empty()
+            && self.read_marks.is_empty()
+            && !self.presence.has_own()
+    }
+
+    /// Stops after nobody has been here for the idle time, unless the directory has just given the room out again.
+    fn stop_when_idle(&mut self, ctx: &mut Context<Self>) {
+        if !self.is_idle() {
+            self.idle_since = None;
+            return;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.context.config.idle && self.context.retire(&self.id, self.slot) {
+            tracing::debug!(room = %self.id, "nobody is here, the room stops");
+            self.stop(ctx);
+        }
+    }
+
+    /// The members are handed over or gone; says what is left to say and ends.
+    pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.retired = true;
+        self.flush_published(None);
+        self.context.bus.unsubscribe(&self.id, &ctx.address().recipient());
+        ctx.stop();
+    }
+
+    /// Ends the hand-over once nothing accepted is unanswered.
+    pub(super) fn finish_handover(&mut self, ctx: &mut Context<Self>) {
+        if self.handover.is_none() || self.appends > 0 {
+            return;
+        }
+        self.write_read_marks(ctx);
+        let grace = self.context.config.presence_grace;
+        self.publish(Event::HandOver { grace_ms: grace.as_millis() as u64 }, ctx);
+        self.flush_published(None);
+        self.context.retire_anyway(&self.id, self.slot);
+        self.handover = None; // dropping it answers
+        self.stop(ctx);
+    }
+}
+
+impl Actor for RoomActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.context.config.heartbeat_interval, |room, ctx| room.beat(ctx));
+        let check = (self.context.config.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(10));
+        ctx.run_interval(check, |room, ctx| room.stop_when_idle(ctx));
+        self.context.bus.subscribe(&self.id, ctx.address().recipient());
+        self.start_up(ctx);
+    }
+}
+
+/// A room that ends without having retired has died of a panic: its members are closed, come back and resume in a new one.
+impl Drop for RoomActor {
+    fn drop(&mut self) {
+        self.presences.set_online(0);
+        if !self.retired {
+            tracing::error!(room = %self.id, "the room died; its members are sent to resume");
+            self.context.retire_anyway(&self.id, self.slot);
+            for fanout in self.fanouts.values() {
+                fanout.recipient.do_send(DeliverFrame::RoomLost { slot: self.slot });
+            }
+        }
+    }
+}
+
+impl Handler<BusDelivery> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, delivery: BusDelivery, ctx: &mut Self::Context) {
+        match delivery {
+            BusDelivery::Event(text) => self.hear(&text, ctx),
+            BusDelivery::Restored => self.compare_notes(ctx),
+        }
+    }
+}
+
+impl Handler<HandOverRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, order: HandOverRoom, ctx: &mut Self::Context) {
+        self.handover = Some(order.done);
+        self.finish_handover(ctx);
+    }
+}
+
+impl Handler<ForgetRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, order: ForgetRoom, ctx: &mut Self::Context) {
+        tracing::info!(room = %order.room, "the project was deleted, the room ends");
+        self.publish(Event::Forgotten, ctx);
+        self.forget(ctx);
+    }
+}
+
+impl RoomActor {
+    /// The project is gone: everybody is closed for good.
+    pub(super) fn forget(&mut self, ctx: &mut Context<Self>) {
+        for fanout in self.fanouts.values() {
+            fanout.recipient.do_send(DeliverFrame::RoomForgotten { slot: self.slot });
+        }
+        self.context.retire_anyway(&self.id, self.slot);
+        self.stop(ctx);
+    }
+}

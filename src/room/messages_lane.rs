@@ -1,0 +1,178 @@
+//! Durable messages, broadcasts and read markers of a room.
+//!
+//! A message is appended by the store, acknowledged, then offered to the sequencer like every message of any instance;
+//! what the sequencer lets through goes to the members and, if it is this instance's, to the bus.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use serde_json::value::RawValue;
+
+use super::{
+    actor::{READ_MARKS_INTERVAL, RoomActor},
+    exchange::Event,
+    messages::*,
+};
+use crate::{
+    clock::now_utc,
+    ids::{MessageId, RoomId},
+    protocol::{
+        ErrorCode,
+        outbound::{self, EncodedMessage, MessageFields},
+    },
+    store::{Appended, Author, NewMessage, StoreError, StoredMessage},
+};
+
+/// Encodes a message as it stands in the store.
+pub(super) fn encode(room: &RoomId, stored: &StoredMessage) -> Option<EncodedMessage> {
+    let body = serde_json::from_str::<&RawValue>(&stored.body).ok()?;
+    let from = outbound::From {
+        user_id: stored.author.user_id.clone(),
+        name: stored.author.name.clone(),
+        connection_id: stored.author.connection_id.clone(),
+    };
+    let fields = MessageFields { seq: stored.seq, id: stored.id, from: &from, body, sent_at: stored.sent_at };
+    Some(EncodedMessage::new(room, &fields))
+}
+
+impl RoomActor {
+    /// Makes a message durable and delivers it; `answer` gets the outcome before the delivery.
+    fn append(
+        &mut self,
+        author: Author,
+        id: MessageId,
+        body: String,
+        ctx: &mut Context<Self>,
+        answer: impl FnOnce(&Self, Result<Appended, StoreError>) + 'static,
+    ) {
+        let new = NewMessage { room: self.key, id, author, body, sent_at: now_utc() };
+        let appended = self.context.group_commit.append(new.clone());
+        self.appends += 1;
+        ctx.spawn(appended.into_actor(self).map(move |appended, room, ctx| {
+            room.appends -= 1;
+            if let Err(error) = &appended {
+                tracing::warn!(room = %room.id, %error, "a message was not stored");
+            }
+            answer(room, appended.clone());
+            if let Ok(Appended { seq, duplicate: false }) = appended {
+                let stored =
+                    StoredMessage { seq, id: new.id, author: new.author, body: new.body, sent_at: new.sent_at };
+                if let Some(message) = encode(&room.id, &stored) {
+                    if let Some(event) = Event::message(&message) {
+                        room.publish(event, ctx);
+                    }
+                    room.offer(message, ctx);
+                }
+            }
+            room.finish_handover(ctx);
+        }));
+    }
+
+    /// Takes a durable message of any instance and delivers what is now in order.
+    pub(super) fn offer(&mut self, message: EncodedMessage, ctx: &mut Context<Self>) {
+        let mut deliver = Vec::new();
+        self.sequencer.offer(message, &mut deliver);
+        for message in deliver {
+            self.deliver(message.frame(), Lane::Reliable, None);
+        }
+        if self.sequencer.has_hole() {
+            self.heal_soon(ctx);
+        }
+    }
+
+    pub(super) fn write_read_marks(&mut self, ctx: &mut Context<Self>) {
+        let marks: Vec<_> = self.read_marks.drain().map(|(user, seq)| (self.key, user, seq)).collect();
+        if marks.is_empty() {
+            return;
+        }
+        let store = Arc::clone(&self.context.store);
+        let written = async move { store.mark_read(&marks).await };
+        ctx.spawn(written.into_actor(self).map(|written, room, _| {
+            if let Err(error) = written {
+                tracing::warn!(room = %room.id, %error, "read markers were not stored");
+            }
+        }));
+    }
+}
+
+impl Handler<PostMessage> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, post: PostMessage, ctx: &mut Self::Context) {
+        let PostMessage { connection, reference, id, body } = post;
+        let Some(seat) = self.seats.get(&connection) else { return };
+        let author = Author {
+            user_id: seat.user.user_id.clone(),
+            name: seat.user.name.clone(),
+            connection_id: Some(connection.to_string()),
+        };
+        self.append(author, id, body, ctx, move |room, appended| match appended {
+            Ok(Appended { seq, duplicate }) => {
+                room.reply(connection, outbound::ack_message(reference, &room.id, id, seq, duplicate));
+            }
+            Err(StoreError::Unavailable(_)) => {
+                room.refuse(connection, reference, ErrorCode::Unavailable, "the message cannot be stored now");
+            }
+            Err(StoreError::NoRoom) => {
+                room.refuse(connection, reference, ErrorCode::NotFound, "the room no longer exists");
+            }
+            Err(StoreError::Broken(_)) => {
+                room.refuse(connection, reference, ErrorCode::Internal, "the message could not be stored");
+            }
+        });
+    }
+}
+
+impl Handler<PublishMessage> for RoomActor {
+    type Result = ResponseFuture<Result<Appended, StoreError>>;
+
+    fn handle(&mut self, publish: PublishMessage, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.append(publish.author, publish.id, publish.body, ctx, move |_, appended| drop(answer.send(appended)));
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the room ended".into()))) })
+    }
+}
+
+impl Handler<BroadcastEvent> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, broadcast: BroadcastEvent, ctx: &mut Self::Context) {
+        let Some(seat) = self.seats.get(&broadcast.connection) else { return };
+        let from = outbound::From {
+            user_id: seat.user.user_id.clone(),
+            name: seat.user.name.clone(),
+            connection_id: Some(broadcast.connection.to_string()),
+        };
+        let frame = outbound::broadcast(&self.id, &broadcast.event, broadcast.data.as_deref(), &from);
+        self.deliver(&frame, Lane::Reliable, Some(broadcast.connection));
+        if self.presence.peer_count() > 0
+            && let Ok(frame) = serde_json::from_slice(frame.payload())
+        {
+            self.publish(Event::Broadcast { frame }, ctx);
+        }
+    }
+}
+
+impl Handler<MarkRead> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, mark: MarkRead, ctx: &mut Self::Context) {
+        let Some(seat) = self.seats.get(&mark.connection) else { return };
+        let user_id = seat.user.user_id.clone();
+        let seq = mark.seq.min(self.sequencer.head());
+        if self.reads_told.get(&user_id).is_some_and(|told| *told >= seq) || seq == 0 {
+            return;
+        }
+        self.reads_told.insert(user_id.clone(), seq);
+        self.read_marks.insert(user_id.clone(), seq);
+        self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
+        self.publish(Event::Read { user_id, seq }, ctx);
+        if !self.read_marks_armed {
+            self.read_marks_armed = true;
+            ctx.run_later(READ_MARKS_INTERVAL, |room, ctx| {
+                room.read_marks_armed = false;
+                room.write_read_marks(ctx);
+            });
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! How a room starts and how it heals: from the other instances and from the store.
+//!
+//! Start: subscribe, say hello, wait until the hello comes back (the subscription works) and the others have answered, or
+//! a moment at most; read the latest messages; open. Holes in the order are given a moment to be filled by the bus, then
+//! are read from the store. When the bus comes back the same hello is said again and the order is compared with the store.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::{
+    actor::{RoomActor, Stage},
+    exchange::{Event, Holdings},
+    messages_lane::encode,
+    sequencer::Sequencer,
+};
+use crate::{
+    ids::{InstanceId, Seq},
+    protocol::{ErrorCode, HISTORY_MAX, outbound::EncodedMessage},
+    store::StoreError,
+};
+
+/// How long a hole may wait for the bus before it is read from the store.
+const HOLE_PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait before a failed read is tried again.
+const READ_RETRY: Duration = Duration::from_millis(500);
+/// The most messages a healing read fetches at once.
+const HEAL_BATCH: u32 = 500;
+/// How long those who join wait for the other instances' answers at most.
+const HELLO_PATIENCE: Duration = Duration::from_millis(300);
+/// A hello that has not come back is said again: the subscription was not in place yet.
+const HELLO_REPEAT: Duration = Duration::from_millis(100);
+/// How often one peer is asked for all it has, at most.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where starting and healing stand.
+#[derive(Default)]
+pub(super) struct Healing {
+    /// A start is under way.
+    starting: bool,
+    /// A read or its timer is under way.
+    armed: bool,
+    /// Our hello came back: the subscription works.
+    heard_myself: bool,
+    /// Who has answered the hello.
+    answered: HashSet<InstanceId>,
+    /// How many instances got the hello, this one included.
+    receivers: Option<u64>,
+    last_ask: Option<Instant>,
+}
+
+impl RoomActor {
+    /// Says hello and opens the room once the others have answered. Called again it goes on where a failed start stopped.
+    pub(super) fn start_up(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.healing.starting, true) || matches!(self.stage, Stage::Live) {
+            return;
+        }
+        if !self.context.bus.is_up() {
+            return self.open(ctx);
+        }
+        self.say_hello(ctx);
+        ctx.run_later(HELLO_PATIENCE, |room, ctx| room.open(ctx));
+    }
+
+    fn say_hello(&mut self, ctx: &mut Context<Self>) {
+        let (receivers, counted) = oneshot::channel();
+        let hello = Event::Hello(self.holdings());
+        self.to_publish.push(hello);
+        self.flush_published(Some(receivers));
+        ctx.spawn(counted.into_actor(self).map(|counted, room, ctx| {
+            if let Ok(receivers) = counted {
+                room.healing.receivers = Some(receivers);
+                room.open_when_answered(ctx);
+            }
+        }));
+        ctx.run_later(HELLO_REPEAT, |room, ctx| {
+            if !room.healing.heard_myself && room.context.bus.is_up() {
+                room.say_hello(ctx);
+            }
+        });
+    }
+
+    /// Our own hello came back.
+    pub(super) fn heard_own_hello(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.healing.heard_myself, true) && matches!(self.stage, Stage::Live) {
+            self.read_hole(ctx); // messages may have passed before the subscription was in place
+        }
+        self.open_when_answered(ctx);
+    }
+
+    /// Another instance answered our hello.
+    pub(super) fn heard_answer(&mut self, peer: InstanceId, ctx: &mut Context<Self>) {
+        self.healing.answered.insert(peer);
+        self.open_when_answered(ctx);
+    }
+
+    fn open_when_answered(&mut self, ctx: &mut Context<Self>) {
+        let expected = self.healing.receivers.map(|receivers| receivers.saturating_sub(1));
+        let all = expected.is_some_and(|expected| self.healing.answered.len() as u64 >= expected);
+        if self.healing.heard_myself && all {
+            self.open(ctx);
+        }
+    }
+
+    /// Reads the latest messages and opens the room for those who wait.
+    fn open(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.stage, Stage::Live) || std::mem::replace(&mut self.healing.armed, true) {
+            return;
+        }
+        let (store, key, id) = (Arc::clone(&self.context.store), self.key, self.id.clone());
+        let read = async move {
+            let mut latest = store.messages_before(key, None, HISTORY_MAX).await?;
+            latest.reverse();
+            Ok::<_, StoreError>(latest.iter().filter_map(|stored| encode(&id, stored)).collect::<Vec<_>>())
+        };
+        ctx.spawn(read.into_actor(self).map(|read, room, ctx| {
+            room.healing.armed = false;
+            match read {
+                Ok(latest) => room.open_after(latest, ctx),
+                Err(error) => room.fail_to_open(&error, ctx),
+            }
+        }));
+    }
+
+    fn open_after(&mut self, latest: Vec<EncodedMessage>, ctx: &mut Context<Self>) {
+        // What came by the bus or was appended here meanwhile is held in the old sequencer: those before the head are in
+        // what was read, those after it are offered again by the store when the hole shows.
+        let mut sequencer = Sequencer::starting_with(latest);
+        sequencer.heard_of(self.sequencer.known());
+        self.sequencer = sequencer;
+        self.stage = Stage::Live;
+        for join in std::mem::take(&mut self.waiting_joins) {
+            self.gather_history(join, ctx);
+        }
+        for question in std::mem::take(&mut self.waiting_questions) {
+            drop(question.send(self.presence_json()));
+        }
+        if self.sequencer.has_hole() {
+            self.heal_soon(ctx);
+        }
+        self.presence_changed(ctx);
+    }
+
+    fn fail_to_open(&mut self, error: &StoreError, _ctx: &mut Context<Self>) {
+        tracing::warn!(room = %self.id, %error, "the room cannot open");
+        self.healing.starting = false; // the next join tries again
+        self.waiting_questions.clear();
+        for join in std::mem::take(&mut self.waiting_joins) {
+            self.refuse(join.connection, join.reference, ErrorCode::Unavailable, "the room cannot be opened now");
+            self.unseat(join.connection);
+        }
+    }
+
+    /// The bus is back: tells the others what is here, asks what they have, and compares the order with the store.
+    pub(super) fn compare_notes(&mut self, ctx: &mut Context<Self>) {
+        self.healing.heard_myself = false;
+        if self.presence.has_changes() {
+            self.flush_presence(ctx);
+        }
+        self.say_hello(ctx);
+        self.read_hole(ctx);
+    }
+
+    /// All this instance owns of the room.
+    pub(super) fn holdings(&self) -> Holdings {
+        let members = self.presence.own();
+        let cursors = self
+            .cursors
+            .shown()
+            .filter(|(connection, _)| self.seats.contains_key(connection))
+            .map(|(connection, position)| (connection, position.clone()))
+            .collect();
+        Holdings { revision: self.presence.revision(), members, cursors, head: self.sequencer.head() }
+    }
+
+    /// Asks a peer for all it has, not too often.
+    pub(super) fn ask(&mut self, peer: InstanceId, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if self.healing.last_ask.is_none_or(|last| now >= last + ASK_INTERVAL) {
+            self.healing.last_ask = Some(now);
+            self.publish(Event::Ask { of: peer }, ctx);
+        }
+    }
+
+    /// There is a hole: gives the bus a moment, then reads it from the store.
+    pub(super) fn heal_soon(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.stage, Stage::Starting) || std::mem::replace(&mut self.healing.armed, true) {
+            return;
+        }
+        ctx.run_later(HOLE_PATIENCE, |room, ctx| {
+            room.healing.armed = false;
+            if room.sequencer.has_hole() {
+                room.read_hole(ctx);
+            }
+        });
+    }
+
+    /// Reads what follows the head from the store, until there is no more.
+    fn read_hole(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.stage, Stage::Starting) || std::mem::replace(&mut self.healing.armed, true) {
+            return;
+        }
+        let known = self.sequencer.known();
+        let read = self.read_messages(self.sequencer.head(), HEAL_BATCH);
+        ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
+            room.healing.armed = false;
+            match read {
+                Ok(messages) => {
+                    let full = messages.len() == HEAL_BATCH as usize;
+                    for message in messages {
+                        room.offer(message, ctx);
+                    }
+                    if full {
+                        room.read_hole(ctx);
+                    } else if room.sequencer.has_hole() && room.sequencer.known() == known {
+                        room.sequencer.settle();
+                    }
+                    if room.sequencer.has_hole() {
+                        room.heal_soon(ctx);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(room = %room.id, %error, "missing messages could not be read, trying again");
+                    room.healing.armed = true;
+                    ctx.run_later(READ_RETRY, |room, ctx| {
+                        room.healing.armed = false;
+                        room.read_hole(ctx);
+                    });
+                }
+            }
+        }));
+    }
+
+    /// Up to `limit` messages after `after`, encoded.
+    pub(super) fn read_messages(
+        &self,
+        after: Seq,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<EncodedMessage>, StoreError>> + use<> {
+        let (store, key, id) = (Arc::clone(&self.context.store), self.key, self.id.clone());
+        async move {
+            let stored = store.messages_after(key, after, limit).await?;
+            Ok(stored.iter().filter_map(|stored| encode(&id, stored)).collect())
+        }
+    }
+}

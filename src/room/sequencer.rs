@@ -1,0 +1,185 @@
+//! The order of a room on this instance: every message once, by `seq`, without holes.
+//!
+//! The room offers messages as they come: its own after their commit, other instances' from the bus, both in any order,
+//! some twice, some never. What is next is delivered; what is early is held until the hole before it is filled, by the
+//! bus or, a moment later, by the room from the store. The latest delivered messages are kept for those who join.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{ids::Seq, protocol::outbound::EncodedMessage};
+
+/// The most messages kept for joiners; as many as a resume may replay.
+const RECENT_MAX: usize = 1_000;
+/// The most bytes they may take; beyond it a joiner's history is read from the store.
+const RECENT_BYTES_MAX: usize = 512 * 1024;
+/// The most early messages held; beyond it they are dropped and read from the store with the hole.
+const HELD_MAX: usize = 4_096;
+
+/// Delivers by `seq`. Invariant: `recent` is contiguous and ends at `head`.
+#[derive(Debug, Default)]
+pub struct Sequencer {
+    head: Seq,
+    held: BTreeMap<Seq, EncodedMessage>,
+    held_to: Seq,
+    recent: VecDeque<EncodedMessage>,
+    recent_bytes: usize,
+}
+
+impl Sequencer {
+    /// Starts after the given messages, which ascend without holes and end at the room's head.
+    pub fn starting_with(messages: Vec<EncodedMessage>) -> Self {
+        let mut this = Self::default();
+        if let Some(first) = messages.first() {
+            this.head = first.seq.saturating_sub(1);
+        }
+        let mut delivered = Vec::new();
+        for message in messages {
+            this.offer(message, &mut delivered);
+        }
+        this
+    }
+
+    /// The `seq` of the last delivered message.
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// Takes a message; appends to `deliver` what is now to be delivered, in order.
+    pub fn offer(&mut self, message: EncodedMessage, deliver: &mut Vec<EncodedMessage>) {
+        if message.seq <= self.head {
+            return;
+        }
+        self.held_to = self.held_to.max(message.seq);
+        if message.seq > self.head + 1 {
+            if self.held.len() < HELD_MAX {
+                self.held.insert(message.seq, message);
+            }
+            return;
+        }
+        self.deliver(message, deliver);
+        while let Some(entry) = self.held.first_entry() {
+            if *entry.key() <= self.head {
+                entry.remove();
+            } else if *entry.key() == self.head + 1 {
+                let next = entry.remove();
+                self.deliver(next, deliver);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Notes that the room's order reaches at least to `seq`, as another instance's beat says.
+    pub fn heard_of(&mut self, seq: Seq) {
+        self.held_to = self.held_to.max(seq);
+    }
+
+    /// The highest `seq` known to exist.
+    pub fn known(&self) -> Seq {
+        self.held_to.max(self.head)
+    }
+
+    /// Whether messages up to a known `seq` are missing.
+    pub fn has_hole(&self) -> bool {
+        self.held_to > self.head
+    }
+
+    /// Forgets what was only heard of: the store says there is nothing after `head`.
+    pub fn settle(&mut self) {
+        self.held_to = self.held.last_key_value().map_or(self.head, |(seq, _)| *seq);
+    }
+
+    /// The kept messages with `seq > after`, if they are all here.
+    pub fn since(&self, after: Seq) -> Option<impl Iterator<Item = &EncodedMessage> + Clone> {
+        let first_kept = self.head + 1 - self.recent.len() as Seq;
+        if after + 1 < first_kept {
+            return None;
+        }
+        Some(self.recent.iter().skip((after + 1 - first_kept) as usize))
+    }
+
+    fn deliver(&mut self, message: EncodedMessage, deliver: &mut Vec<EncodedMessage>) {
+        debug_assert_eq!(message.seq, self.head + 1, "delivery without holes");
+        self.head = message.seq;
+        self.recent_bytes += message.frame().len();
+        self.recent.push_back(message.clone());
+        while self.recent.len() > RECENT_MAX || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1) {
+            if let Some(oldest) = self.recent.pop_front() {
+                self.recent_bytes -= oldest.frame().len();
+            }
+        }
+        deliver.push(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(seq: Seq) -> EncodedMessage {
+        EncodedMessage::from_json(seq, "{}")
+    }
+
+    fn seqs(messages: &[EncodedMessage]) -> Vec<Seq> {
+        messages.iter().map(|message| message.seq).collect()
+    }
+
+    proptest! {
+        /// Any order, any repetition, a store that fills the holes: the same delivery.
+        #[test]
+        fn every_message_once_and_in_order(mut arrivals in proptest::collection::vec(1u64..60, 0..200)) {
+            let mut sequencer = Sequencer::default();
+            let mut delivered = Vec::new();
+            for seq in arrivals.iter().copied() {
+                sequencer.offer(message(seq), &mut delivered);
+            }
+            arrivals.sort_unstable();
+            let top = arrivals.last().copied().unwrap_or(0);
+            prop_assert_eq!(sequencer.has_hole(), sequencer.head() < top);
+            for seq in sequencer.head() + 1..=top {
+                sequencer.offer(message(seq), &mut delivered);
+            }
+            prop_assert_eq!(seqs(&delivered), (1..=top).collect::<Vec<_>>());
+            prop_assert!(!sequencer.has_hole());
+        }
+
+        #[test]
+        fn what_is_kept_is_the_tail(count in 0u64..2_500, after in 0u64..2_600) {
+            let mut sequencer = Sequencer::default();
+            let mut delivered = Vec::new();
+            for seq in 1..=count {
+                sequencer.offer(message(seq), &mut delivered);
+            }
+            match sequencer.since(after) {
+                Some(kept) => {
+                    let kept: Vec<Seq> = kept.map(|message| message.seq).collect();
+                    prop_assert_eq!(kept, (after + 1..=count).collect::<Vec<_>>());
+                }
+                None => prop_assert!(after + (RECENT_MAX as u64) < count),
+            }
+        }
+    }
+
+    #[test]
+    fn it_starts_where_the_store_ends() {
+        let mut sequencer = Sequencer::starting_with((41..=90).map(message).collect());
+        assert_eq!(sequencer.head(), 90);
+        assert!(sequencer.since(39).is_none());
+        assert_eq!(sequencer.since(40).unwrap().count(), 50);
+        let mut delivered = Vec::new();
+        sequencer.offer(message(90), &mut delivered);
+        sequencer.offer(message(91), &mut delivered);
+        assert_eq!(seqs(&delivered), [91]);
+    }
+
+    #[test]
+    fn a_beat_tells_of_a_lost_tail_and_the_store_has_the_last_word() {
+        let mut sequencer = Sequencer::default();
+        sequencer.heard_of(3);
+        assert!(sequencer.has_hole());
+        sequencer.settle();
+        assert!(!sequencer.has_hole());
+    }
+}

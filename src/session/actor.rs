@@ -1,0 +1,202 @@
+//! The session actor: what comes in on one socket, and how the connection ends.
+//!
+//! It reads frames, keeps the limits of its connection, and passes commands on to rooms (`commands`). It never blocks and
+//! never waits for a room; while it asks whether a join is allowed, its own later frames wait, so they keep their order.
+//! Mailbox: nobody sends to it.
+
+use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use actix_http::ws::{CloseCode as WsCloseCode, Item, Message, ProtocolError};
+use actix_web_actors::ws::WebsocketContext;
+use bytes::BytesMut;
+
+use super::{SessionContext, commands::JoinedRoom, counts::Counted, lanes::Lanes};
+use crate::{
+    access::Identity,
+    clock::now_utc,
+    fanout::{LocalFanout, Outbox},
+    ids::{ConnectionId, RoomId},
+    protocol::{CloseCode, ErrorCode, Frame, inbound, outbound},
+    room::messages::{ConnectionEnded, Ending},
+};
+
+/// A client is told so long before its token expires.
+const AUTH_EXPIRING_AHEAD: Duration = Duration::from_secs(30);
+/// Timers are not set further ahead than this; a token that lives longer is looked at again then.
+const TIMER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One WebSocket connection.
+pub struct Session {
+    pub(super) connection: ConnectionId,
+    pub(super) identity: Arc<Identity>,
+    pub(super) context: Arc<SessionContext>,
+    pub(super) fanout: LocalFanout,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) rooms: HashMap<RoomId, JoinedRoom>,
+    pub(super) lanes: Box<Lanes>,
+    over_limit: Rc<Cell<bool>>,
+    fragments: Option<BytesMut>,
+    expiry: Option<SpawnHandle>,
+    ending: Ending,
+    _counted: Counted,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: ConnectionId,
+        identity: Identity,
+        context: Arc<SessionContext>,
+        fanout: LocalFanout,
+        outbox: Rc<Outbox>,
+        over_limit: Rc<Cell<bool>>,
+        counted: Counted,
+    ) -> Self {
+        Self {
+            connection,
+            identity: Arc::new(identity),
+            lanes: Box::new(Lanes::new(&context.config.limits.rates)),
+            context,
+            fanout,
+            outbox,
+            rooms: HashMap::new(),
+            over_limit,
+            fragments: None,
+            expiry: None,
+            ending: Ending::Dropped,
+            _counted: counted,
+        }
+    }
+
+    pub(super) fn send(&self, frame: &Frame) {
+        self.outbox.push(frame.bytes());
+    }
+
+    pub(super) fn refuse(&self, reference: Option<i64>, code: ErrorCode, message: &str) {
+        self.send(&outbound::error(reference, code, message, None));
+    }
+
+    fn text(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
+        match inbound::parse(text) {
+            Ok(frame) => self.carry_out(frame, ctx),
+            Err(error) => self.bad_frame(error.reference, error.code, &error.message),
+        }
+    }
+
+    /// A frame that was not understood: an error, and the end when there are too many.
+    pub(super) fn bad_frame(&self, reference: Option<i64>, code: ErrorCode, message: &str) {
+        self.refuse(reference, code, message);
+        if self.lanes.too_many_bad_frames() {
+            self.outbox.close(CloseCode::BadFrames);
+        }
+    }
+
+    /// Puts a fragmented message together; the guard has bounded its size.
+    fn fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
+        match item {
+            Item::FirstText(first) if self.fragments.is_none() => self.fragments = Some(first.as_ref().into()),
+            Item::FirstBinary(_) => self.outbox.close(CloseCode::InvalidData),
+            Item::Continue(more) if let Some(fragments) = &mut self.fragments => fragments.extend_from_slice(&more),
+            Item::Last(last) if let Some(mut fragments) = self.fragments.take() => {
+                fragments.extend_from_slice(&last);
+                match std::str::from_utf8(&fragments) {
+                    Ok(text) => self.text(text, ctx),
+                    Err(_) => self.outbox.close(CloseCode::InvalidData),
+                }
+            }
+            _ => self.outbox.close(CloseCode::ProtocolError),
+        }
+    }
+
+    /// Sets the timers of the token's end.
+    pub(super) fn watch_expiry(&mut self, ctx: &mut WebsocketContext<Self>) {
+        if let Some(timer) = self.expiry.take() {
+            ctx.cancel_future(timer);
+        }
+        let Some(expires_at) = self.identity.expires_at else { return };
+        let left = (expires_at - now_utc()).to_std().unwrap_or_default();
+        self.expiry = Some(if left.is_zero() {
+            self.outbox.close(CloseCode::Unauthorized);
+            return;
+        } else if left > AUTH_EXPIRING_AHEAD {
+            ctx.run_later((left - AUTH_EXPIRING_AHEAD).min(TIMER_MAX), Self::watch_expiry)
+        } else {
+            self.send(&outbound::auth_expiring(left.as_millis() as u64));
+            ctx.run_later(left, |session, _| session.outbox.close(CloseCode::Unauthorized))
+        });
+    }
+}
+
+impl Actor for Session {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.fanout.connect(self.connection, Rc::clone(&self.outbox));
+        let (room, limits) = (&self.context.config.room, &self.context.config.limits);
+        let (heartbeat, ttl) = (room.heartbeat_interval.as_millis() as u64, room.presence_ttl.as_millis() as u64);
+        self.send(&outbound::welcome(self.connection, &self.identity.user, heartbeat, ttl, limits.frame_bytes_max));
+        let reasons = self.context.health.links().degraded_reasons();
+        if !reasons.is_empty() {
+            self.send(&outbound::status(&reasons));
+        }
+        self.watch_expiry(ctx);
+    }
+
+    /// Runs also while a panic unwinds: it must not panic itself.
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.fanout.disconnect(self.connection);
+        let ending = match self.outbox.verdict() {
+            Some(CloseCode::HeartbeatTimeout) => Ending::Expired,
+            Some(CloseCode::Normal) | None => self.ending,
+            // They come back and resume.
+            Some(CloseCode::Restart | CloseCode::SlowConsumer) => Ending::Dropped,
+            Some(_) => Ending::Closed,
+        };
+        for room in self.rooms.values() {
+            room.address.do_send(ConnectionEnded { connection: self.connection, ending }); // once per room
+        }
+        tracing::debug!(connection = %self.connection, ?ending, verdict = ?self.outbox.verdict(), "a session ended");
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Session {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        self.outbox.seen();
+        if self.outbox.verdict().is_some() {
+            if message.is_err() {
+                ctx.stop(); // the faulty bytes stay in the decoder: going on would spin
+            }
+            return;
+        }
+        match message {
+            Ok(Message::Text(text)) => self.text(&text, ctx),
+            Ok(Message::Ping(payload)) => self.send(&Frame::pong(&payload)),
+            Ok(Message::Pong(_) | Message::Nop) => {}
+            Ok(Message::Continuation(item)) => self.fragment(item, ctx),
+            Ok(Message::Binary(_)) => {
+                self.bad_frame(None, ErrorCode::BadFrame, "frames are JSON text; binary frames are not used");
+            }
+            Ok(Message::Close(reason)) => {
+                // A page that is reloaded says 1001: it is expected back within the grace.
+                let away = reason.is_some_and(|reason| reason.code == WsCloseCode::Away);
+                self.ending = if away { Ending::Dropped } else { Ending::Closed };
+                self.outbox.close(CloseCode::Normal);
+            }
+            Err(error) => {
+                self.ending = Ending::Closed;
+                self.outbox.close(match error {
+                    _ if self.over_limit.get() => CloseCode::TooBig,
+                    ProtocolError::Overflow => CloseCode::TooBig,
+                    // What the decoder says of text that is not UTF-8.
+                    ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::Other => CloseCode::InvalidData,
+                    ProtocolError::Io(_) => {
+                        self.ending = Ending::Dropped; // the connection broke
+                        CloseCode::Normal
+                    }
+                    _ => CloseCode::ProtocolError,
+                });
+                ctx.stop();
+            }
+        }
+    }
+}

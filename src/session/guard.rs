@@ -1,0 +1,179 @@
+//! Inbound guard: judges a frame by its header, before its payload is buffered.
+//!
+//! The WebSocket codec behind it checks a size only once it holds the whole frame, so a header that announces a terabyte
+//! would be believed. This stream looks at every header as the bytes pass, refuses frames over the limit and messages
+//! whose fragments add up to more, and then ends.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::Stream;
+
+/// Longest client header: 2 bytes, 8 of length, 4 of mask (RFC 6455, 5.2).
+const HEADER_BYTES_MAX: usize = 14;
+
+/// Passes a client's bytes on until a frame or message is announced that is over the limit.
+pub(super) struct FrameGuard<S> {
+    inner: S,
+    scanner: Scanner,
+    /// Shared with the session, which cannot tell this end of the stream from another by its error.
+    over_limit: Rc<Cell<bool>>,
+}
+
+impl<S> FrameGuard<S> {
+    /// Guards `inner`; a message (a frame, or all its fragments) may have `bytes_max`. Sets `over_limit` on refusal.
+    pub(super) fn new(inner: S, bytes_max: usize, over_limit: Rc<Cell<bool>>) -> Self {
+        Self { inner, scanner: Scanner::new(bytes_max as u64), over_limit }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuard<S> {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over_limit.get() {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.inner).poll_next(cx);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled
+            && !self.scanner.accepts(bytes)
+        {
+            self.over_limit.set(true);
+            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        }
+        polled
+    }
+}
+
+/// Follows frame boundaries through a byte stream.
+struct Scanner {
+    bytes_max: u64,
+    header: [u8; HEADER_BYTES_MAX],
+    header_len: usize,
+    /// Payload bytes of the current frame still to pass.
+    left: u64,
+    /// Payload bytes of the current message so far.
+    message: u64,
+}
+
+impl Scanner {
+    fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, header: [0; HEADER_BYTES_MAX], header_len: 0, left: 0, message: 0 }
+    }
+
+    fn accepts(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let passed = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= passed as u64;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            self.header[self.header_len] = bytes[0];
+            self.header_len += 1;
+            bytes = &bytes[1..];
+            if let Some(length) = self.complete_header() {
+                let first = self.header[0];
+                self.header_len = 0;
+                let control = first & 0x08 != 0;
+                if control {
+                    // At most 125 by the RFC; the codec refuses more, but only once it has it.
+                    if length > 125 {
+                        return false;
+                    }
+                } else {
+                    let continuation = first & 0x0F == 0;
+                    self.message = if continuation { self.message.saturating_add(length) } else { length };
+                    if self.message > self.bytes_max {
+                        return false;
+                    }
+                }
+                self.left = length;
+            }
+        }
+        true
+    }
+
+    /// The payload length, once the header is whole.
+    fn complete_header(&self) -> Option<u64> {
+        if self.header_len < 2 {
+            return None;
+        }
+        let mask = if self.header[1] & 0x80 != 0 { 4 } else { 0 };
+        let (length_bytes, short) = match self.header[1] & 0x7F {
+            126 => (2, 0),
+            127 => (8, 0),
+            short => (0, u64::from(short)),
+        };
+        if self.header_len < 2 + length_bytes + mask {
+            return None;
+        }
+        let long = self.header[2..2 + length_bytes].iter().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
+        Some(short + long)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(first: u8, payload: usize) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload {
+            0..=125 => bytes.push(0x80 | payload as u8),
+            126..=0xFFFF => {
+                bytes.push(0x80 | 126);
+                bytes.extend((payload as u16).to_be_bytes());
+            }
+            _ => {
+                bytes.push(0x80 | 127);
+                bytes.extend((payload as u64).to_be_bytes());
+            }
+        }
+        bytes.extend([7; 4]);
+        bytes.extend(vec![0xFF; payload]);
+        bytes
+    }
+
+    proptest! {
+        /// However the bytes are cut into chunks, a stream passes exactly if each message is within the limit.
+        #[test]
+        fn the_verdict_does_not_depend_on_the_cuts(
+            sizes in proptest::collection::vec(0usize..3_000, 1..8),
+            cut in 1usize..700,
+        ) {
+            let limit = 2_000;
+            let bytes: Vec<u8> = sizes.iter().flat_map(|size| frame(0x81, *size)).collect();
+            let mut scanner = Scanner::new(limit as u64);
+            let accepted = bytes.chunks(cut).all(|chunk| scanner.accepts(chunk));
+            prop_assert_eq!(accepted, sizes.iter().all(|size| *size <= limit));
+        }
+    }
+
+    #[test]
+    fn a_terabyte_is_refused_at_its_header() {
+        let mut header = vec![0x81, 0x80 | 127];
+        header.extend((1u64 << 40).to_be_bytes());
+        header.extend([0; 4]);
+        assert!(!Scanner::new(65_536).accepts(&header));
+    }
+
+    #[test]
+    fn fragments_add_up_and_control_frames_between_them_do_not() {
+        let mut scanner = Scanner::new(1_000);
+        assert!(scanner.accepts(&frame(0x01, 600)));
+        assert!(scanner.accepts(&frame(0x89, 100)));
+        assert!(!scanner.accepts(&frame(0x80, 600)));
+        let mut scanner = Scanner::new(1_000);
+        assert!(scanner.accepts(&frame(0x81, 1_000)) && scanner.accepts(&frame(0x81, 1_000)));
+        assert!(!scanner.accepts(&frame(0x89, 126)));
+    }
+}
