@@ -134,7 +134,7 @@ impl Actor for Fanout {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let every = (self.room.heartbeat_interval / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
-        ctx.run_interval(every, |fanout, _| fanout.sweep());
+        ctx.run_interval(every, move |fanout, _| fanout.sweep(every));
     }
 }
 
@@ -167,15 +167,19 @@ impl Fanout {
     }
 
     /// Pings the silent; closes the dead, the slow, and what did not go when told.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, every: Duration) {
         let now = Instant::now();
+        // One sweep early, so that who is told to go at one is gone with the next, within the TTL.
+        let silence_max = self.room.presence_ttl.saturating_sub(every);
         let ping = Frame::ping();
         for outbox in self.connections.borrow().values() {
-            if outbox.was_told_to_go(now, CLOSE_PATIENCE) {
-                outbox.shut_socket();
-            } else if outbox.silence(now) >= self.room.presence_ttl {
+            if let Some((code, since)) = outbox.verdict() {
+                let patience = if code == CloseCode::HeartbeatTimeout { every / 2 } else { CLOSE_PATIENCE };
+                if now.saturating_duration_since(since) >= patience {
+                    outbox.shut_socket();
+                }
+            } else if outbox.silence(now) >= silence_max {
                 outbox.close(CloseCode::HeartbeatTimeout);
-                outbox.shut_socket(); // it takes nothing any more: no use waiting for the close frame to leave
             } else if outbox.stuck(now) >= self.slow_consumer {
                 outbox.close(CloseCode::SlowConsumer);
             } else if outbox.ping_due(now, self.room.heartbeat_interval) {

@@ -188,14 +188,9 @@ impl Outbox {
         self.bytes.get() > LAG_BYTES
     }
 
-    /// Why the hub closes the connection, if it does.
-    pub fn verdict(&self) -> Option<CloseCode> {
-        self.verdict.get().map(|(code, _)| code)
-    }
-
-    /// Whether the connection was told to go so long ago.
-    pub fn was_told_to_go(&self, now: Instant, patience: Duration) -> bool {
-        self.verdict.get().is_some_and(|(_, since)| now.saturating_duration_since(since) >= patience)
+    /// Why and since when the hub closes the connection, if it does.
+    pub fn verdict(&self) -> Option<(CloseCode, Instant)> {
+        self.verdict.get()
     }
 
     /// Shuts the socket whatever the session does: the connection then ends by itself.
@@ -218,7 +213,7 @@ mod tests {
         }
         assert!(outbox.verdict().is_none());
         outbox.push(&Bytes::from_static(&[0; 101]));
-        assert_eq!(outbox.verdict(), Some(CloseCode::SlowConsumer));
+        assert_eq!(outbox.verdict().unwrap().0, CloseCode::SlowConsumer);
         assert_eq!(outbox.pop().unwrap(), *Frame::close(CloseCode::SlowConsumer).bytes());
         assert!(outbox.pop().is_none() && outbox.is_finished());
         outbox.push(&Bytes::from_static(b"late"));
@@ -231,7 +226,7 @@ mod tests {
         outbox.push(&Bytes::from_static(b"ack"));
         outbox.close(CloseCode::Restart);
         outbox.close(CloseCode::SlowConsumer);
-        assert_eq!(outbox.verdict(), Some(CloseCode::Restart), "the first verdict stands");
+        assert_eq!(outbox.verdict().unwrap().0, CloseCode::Restart, "the first verdict stands");
         assert_eq!(outbox.pop().unwrap(), "ack");
         assert!(!outbox.is_finished());
         outbox.pop();

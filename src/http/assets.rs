@@ -14,6 +14,7 @@ use super::{Answer, Problem};
 #[folder = "web"]
 #[exclude = "test/*"]
 #[exclude = "*.md"]
+#[exclude = "package.json"]
 struct Web;
 
 /// The page runs its own scripts and styles only, talks to hubs only, and is put into no other page's frame. Pictures come

@@ -1,4 +1,4 @@
-//! The edge for everything that is not a WebSocket: projects, members, rooms, history, publishing, health, the demo page.
+//! The edge: projects, members, rooms, history, publishing, health, the demo page, and the door to the sessions.
 //!
 //! `app` gives [`configure`] to the server once per worker thread. A handler says who is asking (`access`), reads its
 //! parameters, asks the store or a room, and answers; every refusal, whoever makes it, leaves as a problem document
@@ -65,8 +65,7 @@ impl HttpState {
 /// What a handler answers.
 type Answer = Result<HttpResponse, Problem>;
 
-/// Adds the routes: `App::new().configure(http::configure(state.clone()))`. What they do not match is answered here, too,
-/// so `/ws` is added in front of them.
+/// Adds the routes: `App::new().configure(http::configure(state.clone()))`. What none of them matches is answered here, too.
 pub fn configure(state: web::Data<HttpState>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |app| {
         let api = web::scope("/api")

@@ -145,7 +145,8 @@ impl Actor for Session {
     /// Runs also while a panic unwinds: it must not panic itself.
     fn stopped(&mut self, _: &mut Self::Context) {
         self.fanout.disconnect(self.connection);
-        let ending = match self.outbox.verdict() {
+        let verdict = self.outbox.verdict().map(|(code, _)| code);
+        let ending = match verdict {
             Some(CloseCode::HeartbeatTimeout) => Ending::Expired,
             Some(CloseCode::Normal) | None => self.ending,
             // They come back and resume.
@@ -155,7 +156,7 @@ impl Actor for Session {
         for room in self.rooms.values() {
             room.address.do_send(ConnectionEnded { connection: self.connection, ending }); // once per room
         }
-        tracing::debug!(connection = %self.connection, ?ending, verdict = ?self.outbox.verdict(), "a session ended");
+        tracing::debug!(connection = %self.connection, ?ending, ?verdict, "a session ended");
     }
 }
 

@@ -1,1 +1,14 @@
-//! placeholder
+//! What the hub promises, tried from outside: the real binary, real Redis, real sockets. A file per promise, a test per
+//! sentence; `support` has what they stand on.
+
+mod support;
+
+mod access;
+mod cluster;
+mod cursors;
+mod http;
+mod limits;
+mod messages;
+mod presence;
+mod serve;
+mod stop;

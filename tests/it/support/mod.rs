@@ -1,0 +1,23 @@
+//! What the tests stand on: the hub and Redis as real processes, clients that speak the protocol, a network that breaks.
+
+pub mod client;
+pub mod cluster;
+pub mod frames;
+pub mod http;
+pub mod hub;
+pub mod poll;
+pub mod ports;
+pub mod proxy;
+pub mod raw;
+pub mod redis;
+pub mod resp;
+pub mod tokens;
+
+pub use client::TestClient;
+pub use cluster::TestCluster;
+pub use frames::{Change, Joined, Message};
+pub use hub::TestHub;
+pub use poll::{eventually, eventually_within};
+pub use proxy::Proxy;
+pub use raw::RawClient;
+pub use redis::RedisServer;
