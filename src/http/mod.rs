@@ -18,7 +18,7 @@ mod rooms;
 mod translation;
 mod websocket;
 
-pub use problem::{Problem, finish_problems};
+pub use problem::Problem;
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ use actix_web::{
     web,
 };
 
+use self::problem::finish_problems;
 use crate::{
     access::{Access, IdentifyError, Identity},
     config::Config,

@@ -16,7 +16,7 @@ use actix_web::{
     },
     middleware::Next,
 };
-use serde_json::json;
+use serde::Serialize;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -118,20 +118,29 @@ impl Problem {
     }
 
     fn document(&self) -> String {
-        let mut document = json!({
-            "type": format!("urn:hubbub:problem:{}", self.code),
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(parameter) = self.parameter {
-            document["parameter"] = parameter.into();
-        }
-        if let Some(instance) = &self.instance {
-            document["instance"] = instance.as_str().into();
-        }
-        document.to_string()
+        let document = Document {
+            r#type: format!("urn:hubbub:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            parameter: self.parameter,
+            instance: self.instance.as_deref(),
+        };
+        serde_json::to_string(&document).unwrap_or_default() // strings and a number: cannot fail
     }
+}
+
+/// The members of the document; `parameter` is an extension of ours.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
 }
 
 impl fmt::Display for Problem {
@@ -163,8 +172,8 @@ impl ResponseError for Problem {
 }
 
 /// Middleware: every refusal that leaves is a problem document and names the path that was asked for, also those that the
-/// framework or another middleware made. May be put around a whole app.
-pub async fn finish_problems(
+/// framework or another middleware made.
+pub(super) async fn finish_problems(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {

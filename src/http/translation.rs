@@ -1,10 +1,5 @@
 //! The table from the errors of the other modules to HTTP. (The other table, to `error` frames and close codes, is the
 //! sessions'.)
-//!
-//! The errors of `access` are also answers in their own right: a handler outside this module, as the WebSocket upgrade, lets
-//! them out with `?`.
-
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
 use super::Problem;
 use crate::{
@@ -63,17 +58,3 @@ impl From<StoreError> for Problem {
         }
     }
 }
-
-macro_rules! answers_as_problem {
-    ($($error:ty),*) => {$(
-        impl ResponseError for $error {
-            fn status_code(&self) -> StatusCode {
-                Problem::from(self.clone()).status_code()
-            }
-            fn error_response(&self) -> HttpResponse {
-                Problem::from(self.clone()).error_response()
-            }
-        }
-    )*};
-}
-answers_as_problem!(IdentifyError, OriginError, AccessError);

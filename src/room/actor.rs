@@ -232,7 +232,9 @@ impl RoomActor {
     /// Ends what is over by time and sets the timer for what is next.
     pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.presence.sweep(now, self.context.config.presence_ttl);
+        if self.presence.sweep(now, self.context.config.presence_ttl) {
+            self.read_hole(ctx); // its last words may have been lost with it
+        }
         self.presence_changed(ctx);
         self.arm_sweep(ctx);
     }

@@ -88,7 +88,10 @@ impl RoomActor {
                 }
                 self.heard_of(head, ctx);
             }
-            Event::HandOver { grace_ms } => self.presence.peer_leaves(peer, now + Duration::from_millis(grace_ms)),
+            Event::HandOver { grace_ms } => {
+                self.presence.peer_leaves(peer, now + Duration::from_millis(grace_ms));
+                self.read_hole(ctx); // it will not beat any more: this is the last chance to learn of what was lost
+            }
             Event::Forgotten => self.forget(ctx),
         }
     }

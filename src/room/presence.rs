@@ -308,8 +308,8 @@ impl Presence {
 
     // --- time ---
 
-    /// Ends graces that are over and peers silent for the TTL.
-    pub fn sweep(&mut self, now: Instant, ttl: Duration) {
+    /// Ends graces that are over and peers silent for the TTL; says whether there was such a peer.
+    pub fn sweep(&mut self, now: Instant, ttl: Duration) -> bool {
         let over = |seat: &Seat| seat.grace_until.is_some_and(|until| until <= now);
         let done: Vec<_> =
             self.in_grace.iter().filter(|id| self.seats.get(id).is_none_or(over)).copied().collect();
@@ -318,12 +318,13 @@ impl Presence {
             self.leave(connection, LeaveReason::Closed);
         }
         let silent: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.heard + ttl <= now).map(|(id, _)| *id).collect();
-        for peer in silent {
-            for connection in self.of_peer(peer) {
+        for peer in &silent {
+            for connection in self.of_peer(*peer) {
                 self.leave(connection, LeaveReason::Expired);
             }
-            self.peers.remove(&peer);
+            self.peers.remove(peer);
         }
+        !silent.is_empty()
     }
 
     /// When [`sweep`](Self::sweep) has something to do next.

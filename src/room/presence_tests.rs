@@ -167,7 +167,7 @@ proptest! {
                 Event::Pass { seconds } => {
                     world.now += Duration::from_secs(seconds);
                     let now = world.now;
-                    world.rooms.iter_mut().for_each(|room| room.sweep(now, TTL));
+                    world.rooms.iter_mut().for_each(|room| drop(room.sweep(now, TTL)));
                 }
                 Event::Flush { instance, lost } => world.flush(instance, lost),
                 Event::Beat { instance } => world.beat(instance),

@@ -201,7 +201,7 @@ impl RoomActor {
     }
 
     /// Reads what follows the head from the store, until there is no more.
-    fn read_hole(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn read_hole(&mut self, ctx: &mut Context<Self>) {
         if matches!(self.stage, Stage::Starting) || std::mem::replace(&mut self.healing.armed, true) {
             return;
         }

@@ -11,7 +11,7 @@ use actix_http::ws::{CloseCode as WsCloseCode, Item, Message, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::BytesMut;
 
-use super::{SessionContext, commands::JoinedRoom, counts::Counted, lanes::Lanes};
+use super::{SessionContext, commands::JoinedRoom, counts::Counted, guard::Inbound, lanes::Lanes};
 use crate::{
     access::Identity,
     clock::now_utc,
@@ -35,7 +35,7 @@ pub struct Session {
     pub(super) outbox: Rc<Outbox>,
     pub(super) rooms: HashMap<RoomId, JoinedRoom>,
     pub(super) lanes: Box<Lanes>,
-    over_limit: Rc<Cell<bool>>,
+    inbound: Rc<Cell<Inbound>>,
     fragments: Option<BytesMut>,
     expiry: Option<SpawnHandle>,
     ending: Ending,
@@ -49,7 +49,7 @@ impl Session {
         context: Arc<SessionContext>,
         fanout: LocalFanout,
         outbox: Rc<Outbox>,
-        over_limit: Rc<Cell<bool>>,
+        inbound: Rc<Cell<Inbound>>,
         counted: Counted,
     ) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Session {
             fanout,
             outbox,
             rooms: HashMap::new(),
-            over_limit,
+            inbound,
             fragments: None,
             expiry: None,
             ending: Ending::Dropped,
@@ -184,19 +184,16 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
                 self.outbox.close(CloseCode::Normal);
             }
             Err(error) => {
-                self.ending = Ending::Closed;
-                self.outbox.close(match error {
-                    _ if self.over_limit.get() => CloseCode::TooBig,
-                    ProtocolError::Overflow => CloseCode::TooBig,
+                match (self.inbound.get(), error) {
+                    (Inbound::Ended, _) => {} // nobody is there to be told; the ending stays `Dropped`
+                    (Inbound::OverLimit, _) | (_, ProtocolError::Overflow) => self.outbox.close(CloseCode::TooBig),
                     // What the decoder says of text that is not UTF-8.
-                    ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::Other => CloseCode::InvalidData,
-                    ProtocolError::Io(_) => {
-                        self.ending = Ending::Dropped; // the connection broke
-                        CloseCode::Normal
+                    (_, ProtocolError::Io(error)) if error.kind() == std::io::ErrorKind::Other => {
+                        self.outbox.close(CloseCode::InvalidData);
                     }
-                    _ => CloseCode::ProtocolError,
-                });
-                ctx.stop();
+                    _ => self.outbox.close(CloseCode::ProtocolError),
+                }
+                ctx.stop(); // the faulty bytes stay in the decoder: going on would spin
             }
         }
     }

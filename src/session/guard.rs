@@ -22,14 +22,24 @@ const HEADER_BYTES_MAX: usize = 14;
 pub(super) struct FrameGuard<S> {
     inner: S,
     scanner: Scanner,
-    /// Shared with the session, which cannot tell this end of the stream from another by its error.
-    over_limit: Rc<Cell<bool>>,
+    inbound: Rc<Cell<Inbound>>,
+}
+
+/// How the stream stands. Shared with the session, to which the codec's errors look all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inbound {
+    /// More may come.
+    Open,
+    /// A frame over the limit was announced: refused.
+    OverLimit,
+    /// The connection ended or broke.
+    Ended,
 }
 
 impl<S> FrameGuard<S> {
-    /// Guards `inner`; a message (a frame, or all its fragments) may have `bytes_max`. Sets `over_limit` on refusal.
-    pub(super) fn new(inner: S, bytes_max: usize, over_limit: Rc<Cell<bool>>) -> Self {
-        Self { inner, scanner: Scanner::new(bytes_max as u64), over_limit }
+    /// Guards `inner`; a message (a frame, or all its fragments) may have `bytes_max`. Keeps `inbound` true.
+    pub(super) fn new(inner: S, bytes_max: usize, inbound: Rc<Cell<Inbound>>) -> Self {
+        Self { inner, scanner: Scanner::new(bytes_max as u64), inbound }
     }
 }
 
@@ -37,15 +47,17 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuar
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over_limit.get() {
+        if self.inbound.get() == Inbound::OverLimit {
             return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.inner).poll_next(cx);
-        if let Poll::Ready(Some(Ok(bytes))) = &polled
-            && !self.scanner.accepts(bytes)
-        {
-            self.over_limit.set(true);
-            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) if !self.scanner.accepts(bytes) => {
+                self.inbound.set(Inbound::OverLimit);
+                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            }
+            Poll::Ready(None | Some(Err(_))) => self.inbound.set(Inbound::Ended),
+            _ => {}
         }
         polled
     }

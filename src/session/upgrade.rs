@@ -12,7 +12,7 @@ use super::{
     SessionContext,
     actor::Session,
     counts::Crowded,
-    guard::FrameGuard,
+    guard::{FrameGuard, Inbound},
     socket,
     tap::Tap,
 };
@@ -80,12 +80,12 @@ pub async fn upgrade(
 
     let limits = &context.config.limits;
     let outbox = Rc::new(Outbox::new(limits.outbox_bytes_max, socket::handle_of(&request)));
-    let over_limit = Rc::new(Cell::new(false));
-    let guard = FrameGuard::new(payload, limits.frame_bytes_max, Rc::clone(&over_limit));
+    let inbound = Rc::new(Cell::new(Inbound::Open));
+    let guard = FrameGuard::new(payload, limits.frame_bytes_max, Rc::clone(&inbound));
     let codec = Codec::new().max_size(limits.frame_bytes_max);
     let connection = ConnectionId::random();
     let session =
-        Session::new(connection, identity, context.into_inner(), fanout, Rc::clone(&outbox), over_limit, counted);
+        Session::new(connection, identity, context.into_inner(), fanout, Rc::clone(&outbox), inbound, counted);
     let body = WebsocketContext::with_codec(session, guard, codec);
     Ok(response.streaming(Tap::new(body, outbox)))
 }

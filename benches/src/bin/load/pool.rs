@@ -170,7 +170,7 @@ impl<'a> Pool<'a> {
         let events = self.poller.wait(Some(timeout))?;
         if (1..poller::EVENTS_PER_WAIT).contains(&events) {
             let left = timeout.saturating_sub(begun.elapsed());
-            std::thread::sleep(left.min(Duration::from_micros(self.common.nap_us)));
+            nap(left.min(Duration::from_micros(self.common.nap_us)));
         }
         self.handle_events(events, sink)?;
         if events > 0 {
@@ -289,6 +289,11 @@ impl<'a> Pool<'a> {
         self.tally.closed += 1;
         self.tally.first_error.get_or_insert_with(|| error.to_string());
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing else runs on the generator's only thread")]
+fn nap(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn said(text: &str) -> io::Error {

@@ -88,6 +88,7 @@ pub fn report_memory(common: &Common, report: &mut Report) -> io::Result<()> {
 }
 
 /// Starts to count the server's socket writes, if `wanted`, and waits until the counter is attached.
+#[expect(clippy::disallowed_methods, reason = "nothing else runs on the generator's only thread")]
 pub fn count_writes(common: &Common, wanted: bool) -> io::Result<Option<WriteCounter>> {
     if !wanted {
         return Ok(None);
