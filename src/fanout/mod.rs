@@ -180,7 +180,7 @@ impl Fanout {
                 }
             } else if outbox.silence(now) >= silence_max {
                 outbox.close(CloseCode::HeartbeatTimeout);
-            } else if outbox.stuck(now) >= self.slow_consumer {
+            } else if outbox.look_if_stuck(now) >= self.slow_consumer {
                 outbox.close(CloseCode::SlowConsumer);
             } else if outbox.ping_due(now, self.room.heartbeat_interval) {
                 outbox.push(ping.bytes());

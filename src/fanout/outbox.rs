@@ -50,8 +50,10 @@ pub struct Outbox {
     closed: Cell<bool>,
     last_seen: Cell<Instant>,
     last_ping: Cell<Instant>,
-    /// Last time something was taken, or began to wait.
-    last_taken: Cell<Instant>,
+    /// Something was taken since the last look; kept without asking for the time, which would cost more than the rest.
+    taken: Cell<bool>,
+    /// Since when every look found that something waits and nothing was taken.
+    stuck_since: Cell<Option<Instant>>,
     socket: SocketHandle,
 }
 
@@ -68,7 +70,8 @@ impl Outbox {
             closed: Cell::new(false),
             last_seen: Cell::new(now),
             last_ping: Cell::new(now),
-            last_taken: Cell::new(now),
+            taken: Cell::new(false),
+            stuck_since: Cell::new(None),
             socket,
         }
     }
@@ -107,9 +110,6 @@ impl Outbox {
 
     fn enqueue(&self, frames: Bytes) {
         let mut queue = self.queue.borrow_mut();
-        if queue.is_empty() {
-            self.last_taken.set(Instant::now());
-        }
         self.bytes.set(self.bytes.get() + frames.len());
         queue.push_back(frames);
         drop(queue);
@@ -128,7 +128,7 @@ impl Outbox {
             *queue = VecDeque::new(); // a burst's allocation is not kept by an idle connection
         }
         self.bytes.set(self.bytes.get() - frames.len());
-        self.last_taken.set(Instant::now());
+        self.taken.set(true);
         Some(frames)
     }
 
@@ -175,12 +175,15 @@ impl Outbox {
         due
     }
 
-    /// How long the peer has taken nothing of what waits.
-    pub fn stuck(&self, now: Instant) -> Duration {
-        if self.queue.borrow().is_empty() {
+    /// How long the peer has taken nothing of what waits, as far as regular looks can tell.
+    pub fn look_if_stuck(&self, now: Instant) -> Duration {
+        if self.taken.replace(false) || self.queue.borrow().is_empty() {
+            self.stuck_since.set(None);
             return Duration::ZERO;
         }
-        now.saturating_duration_since(self.last_taken.get())
+        let since = self.stuck_since.get().unwrap_or(now);
+        self.stuck_since.set(Some(since));
+        now.saturating_duration_since(since)
     }
 
     /// Whether so much waits that frames which age are skipped.
@@ -241,8 +244,12 @@ mod tests {
         assert!(outbox.ping_due(now + 11 * second, 10 * second));
         assert!(!outbox.ping_due(now + 12 * second, 10 * second));
         assert!(outbox.silence(now + 11 * second) > 10 * second);
-        assert_eq!(outbox.stuck(now + 11 * second), Duration::ZERO);
+        assert_eq!(outbox.look_if_stuck(now), Duration::ZERO);
         outbox.push(&Bytes::from_static(b"x"));
-        assert!(outbox.stuck(Instant::now() + 11 * second) >= 11 * second);
+        outbox.push(&Bytes::from_static(b"y"));
+        assert_eq!(outbox.look_if_stuck(now), Duration::ZERO);
+        assert_eq!(outbox.look_if_stuck(now + 11 * second), 11 * second);
+        outbox.pop();
+        assert_eq!(outbox.look_if_stuck(now + 12 * second), Duration::ZERO, "a slow reader is not a stuck one");
     }
 }

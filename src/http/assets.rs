@@ -41,6 +41,8 @@ pub(super) async fn file(request: HttpRequest) -> Answer {
         // Asks again each time, so that page and hub are of one version; the answer is nearly always a 304.
         .insert_header(CacheControl(vec![CacheDirective::NoCache]))
         .insert_header(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
+        // The client library may be imported by pages of any origin: it is public code.
+        .insert_header(("Access-Control-Allow-Origin", "*"))
         .insert_header(("X-Content-Type-Options", "nosniff"))
         .insert_header(("Referrer-Policy", "no-referrer")); // the address may hold a token
     if known {

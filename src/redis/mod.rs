@@ -19,8 +19,9 @@ use crate::config::RedisConfig;
 const RECONNECT_STEP_MS: u32 = 50;
 const RECONNECT_DELAY_MAX_MS: u32 = 1_400;
 const RECONNECT_JITTER_MS: u32 = 200;
-/// Messages fred keeps for a receiver that is behind; its own default of 32 loses most of a burst.
-const RECEIVE_BUFFER: usize = 65_536;
+/// Messages fred keeps for the bus thread while that is behind; its own default of 32 loses most of a burst. The slots are
+/// allocated at once, several times over. A burst beyond them is noticed, and healed.
+const RECEIVE_BUFFER: usize = 4_096;
 
 /// Two connections: a subscribed one can publish nothing.
 pub struct Clients {

@@ -23,6 +23,8 @@ use crate::{
 
 /// A client is told so long before its token expires.
 const AUTH_EXPIRING_AHEAD: Duration = Duration::from_secs(30);
+/// The close code of a client that is about to reconnect; pages cannot send 1001 themselves.
+const RECONNECTING: u16 = 4000;
 /// Timers are not set further ahead than this; a token that lives longer is looked at again then.
 const TIMER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -178,9 +180,11 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
                 self.bad_frame(None, ErrorCode::BadFrame, "frames are JSON text; binary frames are not used");
             }
             Ok(Message::Close(reason)) => {
-                // A page that is reloaded says 1001: it is expected back within the grace.
-                let away = reason.is_some_and(|reason| reason.code == WsCloseCode::Away);
-                self.ending = if away { Ending::Dropped } else { Ending::Closed };
+                // A page that is reloaded says 1001, a client that comes back at once 4000: their places are kept.
+                let back_soon = reason.is_some_and(|reason| {
+                    matches!(reason.code, WsCloseCode::Away | WsCloseCode::Other(RECONNECTING))
+                });
+                self.ending = if back_soon { Ending::Dropped } else { Ending::Closed };
                 self.outbox.close(CloseCode::Normal);
             }
             Err(error) => {

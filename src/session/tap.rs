@@ -20,6 +20,11 @@ use futures_util::{Stream, task::AtomicWaker};
 
 use crate::fanout::Outbox;
 
+/// actix-http keeps whatever a connection's write buffer has grown to. So a connection's first large writes (a `joined`
+/// with its members and history) are made in pieces that fit the buffer's first page; a connection that goes on getting
+/// large ones is busy, and may have the memory.
+const PIECE_BYTES: usize = 4 * 1024;
+const LARGE_WRITES_IN_PIECES: u8 = 32;
 /// After so many chunks the actor is polled even when more is waiting, so that what comes in is not starved.
 const TURNS: u8 = 16;
 
@@ -28,6 +33,11 @@ pub(super) struct Tap<S> {
     inner: Pin<Box<S>>,
     outbox: Rc<Outbox>,
     turn: u8,
+    /// What is left of a chunk that is written in pieces.
+    rest: Option<Bytes>,
+    /// Bytes given out since the socket was last written to.
+    given: usize,
+    large_writes: u8,
     actor: Arc<ActorWake>,
     actor_waker: Waker,
 }
@@ -54,16 +64,19 @@ impl<S> Tap<S> {
     pub(super) fn new(inner: S, outbox: Rc<Outbox>) -> Self {
         let actor = Arc::new(ActorWake { woken: AtomicBool::new(true), task: AtomicWaker::new() });
         let actor_waker = Waker::from(Arc::clone(&actor));
-        Self { inner: Box::pin(inner), outbox, turn: 0, actor, actor_waker }
+        Self { inner: Box::pin(inner), outbox, turn: 0, rest: None, given: 0, large_writes: 0, actor, actor_waker }
     }
 }
 
 impl<S: Stream<Item = Result<Bytes, Error>>> Tap<S> {
     /// Runs the actor if something woke it.
-    fn run_actor(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
-        if !self.actor.woken.swap(false, Ordering::AcqRel) {
+    fn run_actor(&mut self, task: &Waker) -> Poll<Option<Result<Bytes, Error>>> {
+        // Between runs the task registered by the last one stands, so this is all a delivery costs.
+        if !self.actor.woken.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        self.actor.task.register(task);
+        self.actor.woken.store(false, Ordering::Release); // whatever woke it before this is seen by the poll after it
         let polled = self.inner.as_mut().poll_next(&mut Context::from_waker(&self.actor_waker));
         if polled.is_ready() {
             self.actor.woken.store(true, Ordering::Release); // there may be more
@@ -72,30 +85,58 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Tap<S> {
     }
 }
 
+impl<S> Tap<S> {
+    /// The next bytes for the socket.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let mut chunk = self.rest.take().or_else(|| self.outbox.pop())?;
+        if self.large_writes < LARGE_WRITES_IN_PIECES && self.given + chunk.len() > PIECE_BYTES {
+            let piece = chunk.split_to(PIECE_BYTES.saturating_sub(self.given).min(chunk.len()));
+            self.rest = Some(chunk).filter(|rest| !rest.is_empty());
+            chunk = piece;
+        }
+        self.given += chunk.len();
+        Some(chunk)
+    }
+}
+
 impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Tap<S> {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
+        let polled = self.poll_any(cx);
+        if polled.is_pending() {
+            self.given = 0; // the dispatcher now writes
+        }
+        polled
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, Error>>> Tap<S> {
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let this = self;
         this.outbox.wake(cx.waker());
-        this.actor.task.register(cx.waker());
         this.turn = this.turn.wrapping_add(1);
         if this.turn.is_multiple_of(TURNS)
-            && let Poll::Ready(Some(item)) = this.run_actor()
+            && let Poll::Ready(Some(item)) = this.run_actor(cx.waker())
         {
             return Poll::Ready(Some(item));
         }
-        if let Some(frames) = this.outbox.pop() {
-            return Poll::Ready(Some(Ok(frames)));
+        if this.given >= PIECE_BYTES && this.large_writes < LARGE_WRITES_IN_PIECES {
+            this.large_writes += 1;
+            cx.waker().wake_by_ref(); // write this, then go on
+            return Poll::Pending;
+        }
+        if let Some(piece) = this.next_piece() {
+            return Poll::Ready(Some(Ok(piece)));
         }
         if this.outbox.is_finished() {
             return Poll::Ready(None);
         }
-        match this.run_actor() {
+        match this.run_actor(cx.waker()) {
             Poll::Ready(Some(item)) => Poll::Ready(Some(item)),
             // Running the actor may have put something into the outbox; when it stopped, that is the last.
-            polled => match this.outbox.pop() {
-                Some(frames) => Poll::Ready(Some(Ok(frames))),
+            polled => match this.next_piece() {
+                Some(piece) => Poll::Ready(Some(Ok(piece))),
                 None => polled,
             },
         }

@@ -38,7 +38,7 @@ pub struct GroupCommitLimits {
 
 impl Default for GroupCommitLimits {
     fn default() -> Self {
-        Self { waiting_max: 10_000, waiting_bytes_max: 64 << 20, linger: Duration::from_millis(4) }
+        Self { waiting_max: 10_000, waiting_bytes_max: 64 << 20, linger: Duration::from_millis(8) }
     }
 }
 
