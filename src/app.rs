@@ -29,8 +29,9 @@ const BACKLOG: u32 = 4_096;
 const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle HTTP connection is closed; longer than load balancers keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a closed connection may linger for the peer's own close.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a closed connection may linger for the peer's own close. Browsers report a close only at the end of the
+/// connection, so a longer one would hold up every reconnect.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// What is copied per connection before it is written; bounds the memory of slow readers.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often the database is asked whether it is there, and how long it has to answer.

@@ -12,6 +12,10 @@ use crate::ids::RoomId;
 pub struct LocalBus;
 
 impl Bus for LocalBus {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn is_up(&self) -> bool {
         false
     }

@@ -34,6 +34,9 @@ pub enum BusDelivery {
 /// - `publish` never blocks. While the bus is down the text is dropped.
 /// - When texts may have been lost without `publish` saying so, every inbox gets [`BusDelivery::Restored`].
 pub trait Bus: Send + Sync + 'static {
+    /// Whether there may be other instances at all.
+    fn is_shared(&self) -> bool;
+
     /// Whether other instances can be reached now. Rooms spare the encoding when not.
     fn is_up(&self) -> bool;
 

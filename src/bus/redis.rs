@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -49,6 +49,8 @@ pub struct RedisBus {
     orders: mpsc::UnboundedSender<Order>,
     up: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
+    /// Something was not published for want of room.
+    lost: Arc<AtomicBool>,
 }
 
 enum Order {
@@ -66,19 +68,21 @@ impl RedisBus {
     pub async fn start(config: &RedisConfig, instance: InstanceId, health: Arc<Health>) -> Result<Self, String> {
         let (orders, queue) = mpsc::unbounded_channel();
         let (up, in_flight) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let lost = Arc::new(AtomicBool::new(false));
         let (config, bus_up, bus_in_flight) = (config.clone(), Arc::clone(&up), Arc::clone(&in_flight));
+        let bus_lost = Arc::clone(&lost);
         let (started, start) = oneshot::channel();
         Arbiter::new().spawn(async move {
             match connect(&config) {
                 Ok(clients) => {
                     drop(started.send(Ok(())));
-                    BusThread::new(&config, instance, clients, health, bus_up, bus_in_flight).run(queue).await;
+                    BusThread::new(&config, instance, clients, health, bus_up, bus_in_flight, bus_lost).run(queue).await;
                 }
                 Err(fault) => drop(started.send(Err(fault))),
             }
         });
         start.await.unwrap_or_else(|_| Err("the bus thread did not start".into()))?;
-        Ok(Self { orders, up, in_flight })
+        Ok(Self { orders, up, in_flight, lost })
     }
 
     fn order(&self, order: Order) {
@@ -87,6 +91,10 @@ impl RedisBus {
 }
 
 impl Bus for RedisBus {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
     }
@@ -100,10 +108,14 @@ impl Bus for RedisBus {
     }
 
     fn publish(&self, room: &RoomId, text: String, receivers: Option<oneshot::Sender<u64>>) {
-        if self.is_up() && self.in_flight.load(Ordering::Relaxed) < IN_FLIGHT_MAX {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
-            self.order(Order::Publish(room.clone(), text, receivers));
+        if !self.is_up() {
+            return;
         }
+        if self.in_flight.load(Ordering::Relaxed) >= IN_FLIGHT_MAX {
+            return self.lost.store(true, Ordering::Relaxed);
+        }
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.order(Order::Publish(room.clone(), text, receivers));
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
@@ -124,6 +136,9 @@ struct BusThread {
     last_renewal: Instant,
     last_fault: Option<(&'static str, Instant)>,
     inboxes: HashMap<String, Vec<Recipient<BusDelivery>>>,
+    /// Counts connections of the subscriber: a subscription that failed on an earlier one was made again since.
+    connections: Arc<AtomicU64>,
+    lost: Arc<AtomicBool>,
     health: Arc<Health>,
     up: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
@@ -138,6 +153,7 @@ impl BusThread {
         health: Arc<Health>,
         up: Arc<AtomicBool>,
         in_flight: Arc<AtomicUsize>,
+        lost: Arc<AtomicBool>,
     ) -> Self {
         Self {
             clients,
@@ -148,6 +164,8 @@ impl BusThread {
             last_renewal: Instant::now(),
             last_fault: None,
             inboxes: HashMap::new(),
+            connections: Arc::default(),
+            lost,
             health,
             up,
             in_flight,
@@ -197,8 +215,10 @@ impl BusThread {
             Order::Subscribe(room, inbox) => {
                 let channel = self.channel(&room);
                 let inboxes = self.inboxes.entry(channel.clone()).or_default();
+                inboxes.retain(Recipient::connected); // a room that died did not say so
                 inboxes.push(inbox);
-                if inboxes.len() == 1 {
+                // Without a connection it is made, with all others, when there is one.
+                if self.clients.subscriber.is_connected() {
                     self.subscribe(vec![channel]);
                 }
             }
@@ -229,13 +249,16 @@ impl BusThread {
         });
     }
 
-    /// A subscription that fails is tried again by the next reconnect: failing means that the connection is lost.
+    /// A subscription that fails is made again by the next reconnect; if there has been none, one is forced.
     fn subscribe(&self, channels: Vec<String>) {
         let subscriber = self.clients.subscriber.clone();
+        let (connections, connection) = (Arc::clone(&self.connections), self.connections.load(Ordering::Relaxed));
         actix::spawn(async move {
             if let Err(error) = subscriber.subscribe(channels).await {
                 tracing::debug!(reason = plain_words(&error), "a subscription has to wait for Redis");
-                drop(tokio::time::timeout(CLOSE_PATIENCE, subscriber.force_reconnection()).await);
+                if connections.load(Ordering::Relaxed) == connection && subscriber.is_connected() {
+                    drop(tokio::time::timeout(CLOSE_PATIENCE, subscriber.force_reconnection()).await);
+                }
             }
         });
     }
@@ -255,6 +278,7 @@ impl BusThread {
 
     /// The subscribed connection is new: nothing is subscribed on it yet, and whatever was said meanwhile is lost.
     fn reconnected(&mut self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
         self.go_down();
         let mut channels: Vec<String> = self.inboxes.keys().cloned().collect();
         channels.push(self.probe_channel.clone());
@@ -263,6 +287,10 @@ impl BusThread {
     }
 
     fn probe(&mut self) {
+        if self.lost.swap(false, Ordering::Relaxed) {
+            tracing::warn!("more was to be published than Redis takes; every room compares notes");
+            self.tell_restored();
+        }
         let silent = self.last_echo.is_none_or(|echo| echo.elapsed() > ECHO_PATIENCE);
         if silent {
             if self.is_up() {

@@ -43,6 +43,8 @@ pub(super) const READ_MARKS_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct LocalSeat {
     pub(super) fanout: FanoutId,
     pub(super) user: Arc<User>,
+    /// What it last said of itself, told to others with the next presence flush.
+    pub(super) state: Json,
     /// Shared with the session: cleared when the seat is lost against its will.
     pub(super) seated: Arc<AtomicBool>,
 }
@@ -63,7 +65,6 @@ pub(super) struct LocalFanout {
 pub(super) struct Joiner {
     pub(super) connection: ConnectionId,
     pub(super) reference: Option<i64>,
-    pub(super) state: Json,
     pub(super) history: super::people::History,
 }
 
@@ -85,6 +86,8 @@ pub struct RoomActor {
     pub(super) stage: Stage,
     /// Joins that came before the room was live.
     pub(super) waiting_joins: VecDeque<JoinRoom>,
+    /// Read markers that came before the room was live, and knew how far there is to read.
+    pub(super) waiting_marks: Vec<MarkRead>,
     /// Questions that came before the room was live.
     pub(super) waiting_questions: Vec<oneshot::Sender<String>>,
 
@@ -105,9 +108,10 @@ pub struct RoomActor {
     pub(super) read_marks: HashMap<UserId, Seq>,
     pub(super) reads_told: HashMap<UserId, Seq>,
     pub(super) read_marks_armed: bool,
-    pub(super) sweep_at: Option<Instant>,
-    /// Appends under way: the room does not stop before they are answered.
-    pub(super) appends: usize,
+    /// The one timer of the next sweep, and when it fires.
+    pub(super) sweep_timer: Option<(Instant, SpawnHandle)>,
+    /// Writes under way: the room does not stop before they are answered.
+    pub(super) writes: usize,
     pub(super) handover: Option<oneshot::Sender<()>>,
     idle_since: Option<Instant>,
     /// Set when the room ends in good order; else its end is a death that its members are told of.
@@ -132,6 +136,7 @@ impl RoomActor {
             presences,
             stage: Stage::Starting,
             waiting_joins: VecDeque::new(),
+            waiting_marks: Vec::new(),
             waiting_questions: Vec::new(),
             sequencer: Sequencer::default(),
             cursors: Cursors::default(),
@@ -146,8 +151,8 @@ impl RoomActor {
             read_marks: HashMap::new(),
             reads_told: HashMap::new(),
             read_marks_armed: false,
-            sweep_at: None,
-            appends: 0,
+            sweep_timer: None,
+            writes: 0,
             handover: None,
             idle_since: None,
             retired: false,
@@ -171,9 +176,14 @@ impl RoomActor {
         }
     }
 
+    /// Where the frames of a connection with a seat here go; good for an answer that comes after it left.
+    pub(super) fn route_to(&self, connection: ConnectionId) -> Option<Recipient<DeliverFrame>> {
+        let seat = self.seats.get(&connection)?;
+        Some(self.fanouts.get(&seat.fanout)?.recipient.clone())
+    }
+
     pub(super) fn refuse(&self, connection: ConnectionId, reference: Option<i64>, code: ErrorCode, message: &str) {
-        let retry_after_ms = (code == ErrorCode::Unavailable).then_some(super::RETRY_AFTER_MS);
-        self.reply(connection, outbound::error(reference, code, message, retry_after_ms));
+        self.reply(connection, refusal(reference, code, message));
     }
 
     // --- to the other instances ---
@@ -241,26 +251,31 @@ impl RoomActor {
 
     pub(super) fn arm_sweep(&mut self, ctx: &mut Context<Self>) {
         let Some(at) = self.presence.next_deadline(self.context.config.presence_ttl) else { return };
-        let now = Instant::now();
-        if self.sweep_at.is_some_and(|armed| armed <= at && armed > now) {
-            return;
+        match self.sweep_timer {
+            Some((armed, _)) if armed <= at => return,
+            Some((_, later)) => drop(ctx.cancel_future(later)),
+            None => {}
         }
-        self.sweep_at = Some(at);
         // A millisecond more: timers are that coarse, and a sweep just before the deadline would find nothing.
-        ctx.run_later(at.saturating_duration_since(now) + Duration::from_millis(1), |room, ctx| {
-            room.sweep_at = None;
+        let wait = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let timer = ctx.run_later(wait, |room, ctx| {
+            room.sweep_timer = None;
             room.sweep(ctx);
         });
+        self.sweep_timer = Some((at, timer));
     }
 
     // --- end ---
 
     fn is_idle(&self) -> bool {
         self.seats.is_empty()
-            && self.appends == 0
+            && self.writes == 0
             && self.waiting_joins.is_empty()
+            && self.waiting_questions.is_empty()
             && self.read_marks.is_empty()
+            && self.waiting_questions.is_empty()
             && !self.presence.has_own()
+            && !self.presence.has_changes()
     }
 
     /// Stops after nobody has been here for the idle time, unless the directory has just given the room out again.
@@ -286,10 +301,13 @@ impl RoomActor {
 
     /// Ends the hand-over once nothing accepted is unanswered.
     pub(super) fn finish_handover(&mut self, ctx: &mut Context<Self>) {
-        if self.handover.is_none() || self.appends > 0 {
+        if self.handover.is_none() {
             return;
         }
         self.write_read_marks(ctx);
+        if self.writes > 0 {
+            return; // each write comes back here when it is done
+        }
         let grace = self.context.config.presence_grace;
         self.publish(Event::HandOver { grace_ms: grace.as_millis() as u64 }, ctx);
         self.flush_published(None);
@@ -297,6 +315,12 @@ impl RoomActor {
         self.handover = None; // dropping it answers
         self.stop(ctx);
     }
+}
+
+/// An `error` frame; what may be tried again says when.
+pub(super) fn refusal(reference: Option<i64>, code: ErrorCode, message: &str) -> Frame {
+    let retry_after_ms = (code == ErrorCode::Unavailable).then_some(super::RETRY_AFTER_MS);
+    outbound::error(reference, code, message, retry_after_ms)
 }
 
 impl Actor for RoomActor {

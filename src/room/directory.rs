@@ -84,6 +84,7 @@ impl Presences {
 
 struct Entry {
     slot: RoomSlot,
+    key: RoomKey,
     address: Addr<RoomActor>,
     leases: Arc<AtomicUsize>,
     online: Presences,
@@ -115,13 +116,16 @@ impl Directory {
     /// The room, started on this thread if it does not run.
     pub fn open(&self, room: &RoomId, key: RoomKey) -> (Addr<RoomActor>, Lease) {
         let mut rooms = self.rooms();
-        if let Some(entry) = rooms.get(room).filter(|entry| entry.address.connected()) {
-            return (entry.address.clone(), Lease::take(&entry.leases));
+        match rooms.get(room).filter(|entry| entry.address.connected()) {
+            Some(entry) if entry.key == key => return (entry.address.clone(), Lease::take(&entry.leases)),
+            // The project was deleted and made anew, unheard by this room.
+            Some(entry) => entry.address.do_send(ForgetRoom { room: room.clone() }),
+            None => {}
         }
         let slot = RoomSlot(self.next_slot.fetch_add(1, Ordering::Relaxed));
         let online = Presences::default();
         let actor = RoomActor::new(room.clone(), key, slot, Arc::clone(&self.context), online.clone());
-        let entry = Entry { slot, address: actor.start(), leases: Arc::default(), online };
+        let entry = Entry { slot, key, address: actor.start(), leases: Arc::default(), online };
         let opened = (entry.address.clone(), Lease::take(&entry.leases));
         rooms.insert(room.clone(), entry);
         opened

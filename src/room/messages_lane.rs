@@ -9,7 +9,7 @@ use actix::prelude::*;
 use serde_json::value::RawValue;
 
 use super::{
-    actor::{READ_MARKS_INTERVAL, RoomActor},
+    actor::{READ_MARKS_INTERVAL, RoomActor, Stage, refusal},
     exchange::Event,
     messages::*,
 };
@@ -47,14 +47,18 @@ impl RoomActor {
     ) {
         let new = NewMessage { room: self.key, id, author, body, sent_at: now_utc() };
         let appended = self.context.group_commit.append(new.clone());
-        self.appends += 1;
+        self.writes += 1;
         ctx.spawn(appended.into_actor(self).map(move |appended, room, ctx| {
-            room.appends -= 1;
+            room.writes -= 1;
             if let Err(error) = &appended {
                 tracing::warn!(room = %room.id, %error, "a message was not stored");
             }
             answer(room, appended.clone());
-            if let Ok(Appended { seq, duplicate: false }) = appended {
+            if let Ok(Appended { seq, duplicate: true }) = appended {
+                room.heard_of(seq, ctx); // it may be one whose delivery was lost with its first answer
+            } else if matches!(appended, Err(StoreError::NoRoom)) {
+                room.forget(ctx); // its project was deleted while this instance was cut off
+            } else if let Ok(Appended { seq, .. }) = appended {
                 let stored =
                     StoredMessage { seq, id: new.id, author: new.author, body: new.body, sent_at: new.sent_at };
                 if let Some(message) = encode(&room.id, &stored) {
@@ -85,13 +89,31 @@ impl RoomActor {
         if marks.is_empty() {
             return;
         }
+        self.writes += 1;
         let store = Arc::clone(&self.context.store);
-        let written = async move { store.mark_read(&marks).await };
-        ctx.spawn(written.into_actor(self).map(|written, room, _| {
+        let written = async move { (store.mark_read(&marks).await, marks) };
+        ctx.spawn(written.into_actor(self).map(|(written, marks), room, ctx| {
+            room.writes -= 1;
             if let Err(error) = written {
                 tracing::warn!(room = %room.id, %error, "read markers were not stored");
+                if room.handover.is_none() {
+                    for (_, user, seq) in marks {
+                        room.read_marks.entry(user).or_insert(seq); // a later one stands
+                    }
+                    room.write_read_marks_soon(ctx);
+                }
             }
+            room.finish_handover(ctx);
         }));
+    }
+
+    fn write_read_marks_soon(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.read_marks_armed, true) {
+            ctx.run_later(READ_MARKS_INTERVAL, |room, ctx| {
+                room.read_marks_armed = false;
+                room.write_read_marks(ctx);
+            });
+        }
     }
 }
 
@@ -100,25 +122,22 @@ impl Handler<PostMessage> for RoomActor {
 
     fn handle(&mut self, post: PostMessage, ctx: &mut Self::Context) {
         let PostMessage { connection, reference, id, body } = post;
-        let Some(seat) = self.seats.get(&connection) else { return };
+        let (Some(seat), Some(route)) = (self.seats.get(&connection), self.route_to(connection)) else { return };
         let author = Author {
             user_id: seat.user.user_id.clone(),
             name: seat.user.name.clone(),
             connection_id: Some(connection.to_string()),
         };
-        self.append(author, id, body, ctx, move |room, appended| match appended {
-            Ok(Appended { seq, duplicate }) => {
-                room.reply(connection, outbound::ack_message(reference, &room.id, id, seq, duplicate));
-            }
-            Err(StoreError::Unavailable(_)) => {
-                room.refuse(connection, reference, ErrorCode::Unavailable, "the message cannot be stored now");
-            }
-            Err(StoreError::NoRoom) => {
-                room.refuse(connection, reference, ErrorCode::NotFound, "the room no longer exists");
-            }
-            Err(StoreError::Broken(_)) => {
-                room.refuse(connection, reference, ErrorCode::Internal, "the message could not be stored");
-            }
+        self.append(author, id, body, ctx, move |room, appended| {
+            let refuse = |code, message| refusal(reference, code, message);
+            let frame = match appended {
+                Ok(Appended { seq, duplicate }) => outbound::ack_message(reference, &room.id, id, seq, duplicate),
+                Err(StoreError::Unavailable(_)) => refuse(ErrorCode::Unavailable, "the message cannot be stored now"),
+                Err(StoreError::NoRoom) => refuse(ErrorCode::NotFound, "the room no longer exists"),
+                Err(StoreError::Broken(_)) => refuse(ErrorCode::Internal, "the message could not be stored"),
+            };
+            // The route is the one the message came by: its writer may have left meanwhile and still gets its answer.
+            route.do_send(DeliverFrame::ToOne { connection, frame });
         });
     }
 }
@@ -157,6 +176,9 @@ impl Handler<MarkRead> for RoomActor {
     type Result = ();
 
     fn handle(&mut self, mark: MarkRead, ctx: &mut Self::Context) {
+        if matches!(self.stage, Stage::Starting) {
+            return self.waiting_marks.push(mark); // bounded by the lanes of those who wait
+        }
         let Some(seat) = self.seats.get(&mark.connection) else { return };
         let user_id = seat.user.user_id.clone();
         let seq = mark.seq.min(self.sequencer.head());
@@ -167,12 +189,6 @@ impl Handler<MarkRead> for RoomActor {
         self.read_marks.insert(user_id.clone(), seq);
         self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
         self.publish(Event::Read { user_id, seq }, ctx);
-        if !self.read_marks_armed {
-            self.read_marks_armed = true;
-            ctx.run_later(READ_MARKS_INTERVAL, |room, ctx| {
-                room.read_marks_armed = false;
-                room.write_read_marks(ctx);
-            });
-        }
+        self.write_read_marks_soon(ctx);
     }
 }

@@ -79,8 +79,10 @@ impl RoomActor {
             }
             Event::Broadcast { frame } => self.deliver(&Frame::text(frame.get()), Lane::Reliable, None),
             Event::Read { user_id, seq } => {
-                self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
-                self.reads_told.insert(user_id, seq);
+                if self.reads_told.get(&user_id).is_none_or(|told| *told < seq) {
+                    self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
+                    self.reads_told.insert(user_id, seq);
+                }
             }
             Event::Beat { revision, connections, head } => {
                 if self.presence.peer_beat(peer, revision, connections, now) == Sync::Behind {
@@ -98,14 +100,19 @@ impl RoomActor {
 
     fn take_holdings(&mut self, peer: InstanceId, holdings: Holdings, now: Instant, ctx: &mut Context<Self>) {
         self.presence.peer_told_all(peer, holdings.revision, holdings.members, now);
+        for connection in self.presence.of_peer(peer) {
+            if !holdings.cursors.iter().any(|(shown, _)| *shown == connection) {
+                self.cursors.place(connection, None, false); // hidden while it was not heard
+            }
+        }
         for (connection, position) in holdings.cursors {
             self.cursors.place(connection, Some(position), false);
         }
         self.heard_of(holdings.head, ctx);
     }
 
-    /// Another instance's order reaches to `head`: what is missing here is healed.
-    fn heard_of(&mut self, head: crate::ids::Seq, ctx: &mut Context<Self>) {
+    /// The order reaches to `head`, as somebody says: what is missing here is healed.
+    pub(super) fn heard_of(&mut self, head: crate::ids::Seq, ctx: &mut Context<Self>) {
         self.sequencer.heard_of(head);
         if self.sequencer.has_hole() {
             self.heal_soon(ctx);

@@ -6,6 +6,7 @@
 
 use std::{
     cell::OnceCell,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,18 +14,21 @@ use actix::prelude::*;
 
 use super::{
     actor::{Joiner, LocalFanout, LocalSeat, RoomActor, Stage},
+    directory::RoomContext,
     exchange::Event,
     messages::*,
+    messages_lane::encode,
     pacer::Pace,
     presence::{Diff, Member},
 };
 use crate::{
     clock::now_utc,
-    ids::{ConnectionId, Seq},
+    ids::{ConnectionId, RoomId, Seq},
     protocol::{
-        ErrorCode, HISTORY_DEFAULT, Json, MEMBERS_LISTED_MAX, REPLAY_MAX,
+        ErrorCode, HISTORY_DEFAULT, MEMBERS_LISTED_MAX, REPLAY_MAX,
         outbound::{self, CursorEntry, EncodedMessage, JoinEntry, JoinedView, LeaveEntry, LeaveReason, UpdateEntry},
     },
+    store::{RoomKey, StoreError},
 };
 
 /// What a joiner is to be told of the past.
@@ -45,7 +49,12 @@ impl Handler<JoinRoom> for RoomActor {
             .fanouts
             .entry(join.fanout.id)
             .or_insert_with(|| LocalFanout { recipient: join.fanout.recipient.clone(), seats: 0 });
-        let seat = LocalSeat { fanout: join.fanout.id, user: join.user.clone(), seated: join.seated.clone() };
+        let seat = LocalSeat {
+            fanout: join.fanout.id,
+            user: join.user.clone(),
+            state: join.state.clone(),
+            seated: join.seated.clone(),
+        };
         if self.seats.insert(join.connection, seat).is_none() {
             fanout.seats += 1;
         }
@@ -54,38 +63,100 @@ impl Handler<JoinRoom> for RoomActor {
                 self.waiting_joins.push_back(join);
                 self.start_up(ctx);
             }
-            Stage::Live => self.gather_history(join, ctx),
+            Stage::Live => self.take_in(join, ctx),
         }
     }
 }
 
+/// The most bytes of messages in a `joined`: they wait for the joiner all at once.
+const JOINED_BYTES_MAX: usize = 512 * 1024;
+/// How many messages of a joiner's past are read at once.
+const HISTORY_PAGE: u32 = 100;
+
+/// What a joiner missed from `after` to `to`; `None` when it is more than a `joined` holds.
+async fn read_past(
+    context: Arc<RoomContext>,
+    key: RoomKey,
+    room: RoomId,
+    mut after: Seq,
+    to: Seq,
+) -> Result<Option<Vec<EncodedMessage>>, StoreError> {
+    let (mut past, mut bytes) = (Vec::new(), 0);
+    while after < to {
+        let limit = u32::try_from(to - after).unwrap_or(HISTORY_PAGE).min(HISTORY_PAGE);
+        let page = context.store.messages_after(key, after, limit).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        past.extend(page.iter().filter_map(|stored| encode(&room, stored)));
+        bytes += page.iter().map(|stored| stored.body.len()).sum::<usize>();
+        if bytes > JOINED_BYTES_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(past))
+}
+
 impl RoomActor {
+    /// A joiner of a live room. Where others may have written what this instance has not heard of (the joiner has seen more,
+    /// or the bus is away), what is new is read from the store first.
+    pub(super) fn take_in(&mut self, join: JoinRoom, ctx: &mut Context<Self>) {
+        let ahead = join.since.is_some_and(|since| since > self.sequencer.head());
+        let cut_off = self.context.bus.is_shared() && !self.context.bus.is_up();
+        if !ahead && !cut_off {
+            return self.gather_history(join, ctx);
+        }
+        let read = self.read_messages(self.sequencer.head(), HISTORY_PAGE);
+        ctx.spawn(read.into_actor(self).map(move |read, room, ctx| match read {
+            Ok(newer) => {
+                let more = newer.len() == HISTORY_PAGE as usize;
+                newer.into_iter().for_each(|message| room.offer(message, ctx));
+                if more {
+                    room.read_hole(ctx);
+                }
+                room.gather_history(join, ctx);
+            }
+            Err(error) => room.turn_away(join.connection, join.reference, &error),
+        }));
+    }
+
     /// Finds out what the joiner is told of the past, from what the room keeps or else from the store.
-    pub(super) fn gather_history(&mut self, join: JoinRoom, ctx: &mut Context<Self>) {
+    fn gather_history(&mut self, join: JoinRoom, ctx: &mut Context<Self>) {
         let head = self.sequencer.head();
-        let latest = |count: u32| head.saturating_sub(u64::from(count));
+        let latest = |count: u32| head.saturating_sub(u64::from(count)).max(self.sequencer.kept_after());
         let (after, recovered) = match join.since {
             Some(since) if since <= head && head - since <= u64::from(REPLAY_MAX) => (since, true),
             Some(_) => (latest(HISTORY_DEFAULT), false),
             None => (latest(join.history), false),
         };
-        let JoinRoom { connection, reference, state, .. } = join;
+        let JoinRoom { connection, reference, .. } = join;
         if self.sequencer.since(after).is_some() {
             let history = History { after, recovered, older: Vec::new() };
-            return self.seat(Joiner { connection, reference, state, history }, ctx);
+            return self.seat(Joiner { connection, reference, history }, ctx);
         }
-        let read = self.read_messages(after, (head - after) as u32);
+        let context = Arc::clone(&self.context);
+        let read = read_past(context, self.key, self.id.clone(), after, self.sequencer.kept_after());
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| match read {
-            Ok(older) => {
+            Ok(Some(older)) => {
                 let history = History { after, recovered, older };
-                room.seat(Joiner { connection, reference, state, history }, ctx);
+                room.seat(Joiner { connection, reference, history }, ctx);
             }
-            Err(error) => {
-                tracing::warn!(room = %room.id, %error, "a joiner's history could not be read");
-                room.refuse(connection, reference, ErrorCode::Unavailable, "the history cannot be read now");
-                room.unseat(connection);
+            Ok(None) => {
+                let head = room.sequencer.head();
+                let after = head.saturating_sub(u64::from(HISTORY_DEFAULT)).max(room.sequencer.kept_after());
+                let history = History { after, recovered: false, older: Vec::new() };
+                room.seat(Joiner { connection, reference, history }, ctx);
             }
+            Err(error) => room.turn_away(connection, reference, &error),
         }));
+    }
+
+    /// A joiner's past cannot be read. Who was a member before stays one.
+    fn turn_away(&mut self, connection: ConnectionId, reference: Option<i64>, error: &StoreError) {
+        tracing::warn!(room = %self.id, %error, "a joiner's history could not be read");
+        self.refuse(connection, reference, ErrorCode::Unavailable, "the history cannot be read now");
+        if !self.presence.contains(connection) {
+            self.unseat(connection);
+        }
     }
 
     fn seat(&mut self, joiner: Joiner, ctx: &mut Context<Self>) {
@@ -100,6 +171,9 @@ impl RoomActor {
         self.joiners.retain(|joiner| joiner.connection != connection);
         self.waiting_joins.retain(|join| join.connection != connection);
         let Some(seat) = self.seats.remove(&connection) else { return false };
+        if !self.presence.contains(connection) {
+            self.cursors.remove(connection); // no `leaves` entry will
+        }
         if let Some(fanout) = self.fanouts.get_mut(&seat.fanout) {
             fanout.recipient.do_send(DeliverFrame::Withdraw { slot: self.slot, connection });
             fanout.seats -= 1;
@@ -131,13 +205,16 @@ impl RoomActor {
         let joiners = std::mem::take(&mut self.joiners);
         for joiner in &joiners {
             if let Some(seat) = self.seats.get(&joiner.connection) {
-                let member = Member { user: seat.user.clone(), state: joiner.state.clone(), joined_at: now_utc() };
+                let member = Member { user: seat.user.clone(), state: seat.state.clone(), joined_at: now_utc() };
                 self.presence.join_or_update(joiner.connection, member);
             }
         }
         let diff = self.presence.take_diff();
         for left in &diff.leaves {
             self.cursors.remove(left.connection);
+            if left.last {
+                self.reads_told.remove(&left.user_id);
+            }
         }
         if !diff.is_empty() {
             self.tell_members(&diff);
@@ -197,19 +274,34 @@ impl RoomActor {
             let view = view.get_or_init(|| self.view());
             let head = self.sequencer.head();
             let newest_read = history.older.last().map_or(history.after, |message| message.seq);
-            let joined = match self.sequencer.since(newest_read) {
-                Some(kept) => {
-                    let messages = history.older.iter().chain(kept);
-                    view.joined(reference, &self.id, head, history.recovered, messages)
-                }
-                // More came while the history was read than the room keeps: the client pages for the rest.
-                None => match self.sequencer.since(head.saturating_sub(u64::from(HISTORY_DEFAULT))) {
-                    Some(kept) => view.joined(reference, &self.id, head, false, kept),
-                    None => view.joined(reference, &self.id, head, false, std::iter::empty()),
-                },
+            let missed: Option<Vec<_>> =
+                self.sequencer.since(newest_read).map(|kept| history.older.iter().chain(kept).collect());
+            let fits = |messages: &Vec<&EncodedMessage>| {
+                messages.iter().map(|message| message.frame().len()).sum::<usize>() <= JOINED_BYTES_MAX
+            };
+            let joined = match missed.filter(fits) {
+                Some(messages) => view.joined(reference, &self.id, head, history.recovered, messages.into_iter()),
+                // Too much, or more came meanwhile than the room keeps: the latest, and the client pages for the rest.
+                None => view.joined(reference, &self.id, head, false, self.latest_that_fit().into_iter()),
             };
             fanout.recipient.do_send(DeliverFrame::Enrol { slot: self.slot, connection, joined });
         }
+    }
+
+    /// The latest messages, as many as are told without being asked for and fit.
+    fn latest_that_fit(&self) -> Vec<&EncodedMessage> {
+        let Some(kept) = self.sequencer.since(self.sequencer.kept_after()) else { return Vec::new() };
+        let mut bytes = 0;
+        let mut latest: Vec<_> = kept
+            .rev()
+            .take(HISTORY_DEFAULT as usize)
+            .take_while(|message| {
+                bytes += message.frame().len();
+                bytes <= JOINED_BYTES_MAX
+            })
+            .collect();
+        latest.reverse();
+        latest
     }
 
     fn view(&self) -> JoinedView {
@@ -282,9 +374,11 @@ impl Handler<LeaveRoom> for RoomActor {
     type Result = ();
 
     fn handle(&mut self, leave: LeaveRoom, ctx: &mut Self::Context) {
-        if self.is_member(leave.connection) {
-            self.reply(leave.connection, outbound::left(leave.reference, &self.id));
+        if let Some(route) = self.route_to(leave.connection) {
             self.unseat(leave.connection);
+            // After it is withdrawn, so that nothing of the room follows.
+            let frame = outbound::left(leave.reference, &self.id);
+            route.do_send(DeliverFrame::ToOne { connection: leave.connection, frame });
             self.presence.leave(leave.connection, LeaveReason::Left);
             self.presence_changed(ctx);
         }
@@ -315,17 +409,8 @@ impl Handler<SetPresence> for RoomActor {
     type Result = ();
 
     fn handle(&mut self, set: SetPresence, ctx: &mut Self::Context) {
-        // A joiner's state may change before it is seated.
-        let set_waiting = |state: &mut Json, owner: ConnectionId| {
-            if owner == set.connection {
-                state.clone_from(&set.state);
-            }
-        };
-        self.joiners.iter_mut().for_each(|joiner| set_waiting(&mut joiner.state, joiner.connection));
-        self.waiting_joins.iter_mut().for_each(|join| set_waiting(&mut join.state, join.connection));
-        if !self.is_member(set.connection) {
-            return; // the session has been told already that it is not in the room
-        }
+        let Some(seat) = self.seats.get_mut(&set.connection) else { return };
+        seat.state = set.state.clone(); // who is still joining joins with it
         self.presence.update(set.connection, set.state);
         self.presence_changed(ctx);
     }

@@ -219,6 +219,11 @@ impl Presence {
         }
     }
 
+    /// Whether the connection is in the room.
+    pub fn contains(&self, connection: ConnectionId) -> bool {
+        self.seats.contains_key(&connection)
+    }
+
     /// This instance's connections, for a peer that asks.
     pub fn own(&self) -> Vec<(ConnectionId, Member)> {
         let own = self.seats.iter().filter(|(_, seat)| seat.home == self.here);
@@ -244,6 +249,9 @@ impl Presence {
 
     /// A peer told all it owns.
     pub fn peer_told_all(&mut self, peer: InstanceId, revision: u64, all: Vec<(ConnectionId, Member)>, now: Instant) {
+        if self.peers.get(&peer).is_some_and(|known| known.revision > revision) {
+            return; // older than what it has told since
+        }
         let named: HashSet<ConnectionId> = all.iter().map(|(connection, _)| *connection).collect();
         for connection in self.of_peer(peer) {
             if !named.contains(&connection) {
@@ -299,6 +307,11 @@ impl Presence {
             self.drop_until(connection, until);
         }
         self.peers.remove(&peer);
+    }
+
+    /// The connections that a peer owns.
+    pub fn of_peer(&self, peer: InstanceId) -> Vec<ConnectionId> {
+        self.seats.iter().filter(|(_, seat)| seat.home == peer).map(|(connection, _)| *connection).collect()
     }
 
     /// How many other instances serve the room.
@@ -441,10 +454,6 @@ impl Presence {
                     .collect(),
             })
             .collect()
-    }
-
-    fn of_peer(&self, peer: InstanceId) -> Vec<ConnectionId> {
-        self.seats.iter().filter(|(_, seat)| seat.home == peer).map(|(connection, _)| *connection).collect()
     }
 
     fn seat(&mut self, connection: ConnectionId, member: Member, home: InstanceId) {

@@ -5,7 +5,7 @@
 //! are read from the store. When the bus comes back the same hello is said again and the order is compared with the store.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,13 +30,25 @@ const HOLE_PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before a failed read is tried again.
 const READ_RETRY: Duration = Duration::from_millis(500);
 /// The most messages a healing read fetches at once.
-const HEAL_BATCH: u32 = 500;
+const HEAL_BATCH: u32 = 100;
+/// What was missed is delivered in steps of so many bytes, one per interval: a burst would make slow consumers of everybody.
+const HEAL_STEP_BYTES: usize = 256 * 1024;
+const HEAL_STEP_INTERVAL: Duration = Duration::from_millis(10);
 /// How long those who join wait for the other instances' answers at most.
 const HELLO_PATIENCE: Duration = Duration::from_millis(300);
 /// A hello that has not come back is said again: the subscription was not in place yet.
 const HELLO_REPEAT: Duration = Duration::from_millis(100);
 /// How often one peer is asked for all it has, at most.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a healing read was about.
+#[derive(Clone, Copy)]
+struct Filling {
+    /// The highest `seq` known when it began.
+    known: Seq,
+    /// There was no more in the store.
+    complete: bool,
+}
 
 /// Where starting and healing stand.
 #[derive(Default)]
@@ -45,13 +57,15 @@ pub(super) struct Healing {
     starting: bool,
     /// A read or its timer is under way.
     armed: bool,
+    /// Another read was asked for meanwhile.
+    again: bool,
     /// Our hello came back: the subscription works.
     heard_myself: bool,
     /// Who has answered the hello.
     answered: HashSet<InstanceId>,
     /// How many instances got the hello, this one included.
     receivers: Option<u64>,
-    last_ask: Option<Instant>,
+    asked: HashMap<InstanceId, Instant>,
 }
 
 impl RoomActor {
@@ -69,8 +83,8 @@ impl RoomActor {
 
     fn say_hello(&mut self, ctx: &mut Context<Self>) {
         let (receivers, counted) = oneshot::channel();
-        let hello = Event::Hello(self.holdings());
-        self.to_publish.push(hello);
+        self.flush_published(None); // a hello travels first in its envelope: that is how it is known when it comes back
+        self.to_publish.push(Event::Hello(self.holdings()));
         self.flush_published(Some(receivers));
         ctx.spawn(counted.into_actor(self).map(|counted, room, ctx| {
             if let Ok(receivers) = counted {
@@ -135,7 +149,10 @@ impl RoomActor {
         self.sequencer = sequencer;
         self.stage = Stage::Live;
         for join in std::mem::take(&mut self.waiting_joins) {
-            self.gather_history(join, ctx);
+            self.take_in(join, ctx);
+        }
+        for mark in std::mem::take(&mut self.waiting_marks) {
+            ctx.notify(mark);
         }
         for question in std::mem::take(&mut self.waiting_questions) {
             drop(question.send(self.presence_json()));
@@ -150,6 +167,7 @@ impl RoomActor {
         tracing::warn!(room = %self.id, %error, "the room cannot open");
         self.healing.starting = false; // the next join tries again
         self.waiting_questions.clear();
+        self.waiting_marks.clear();
         for join in std::mem::take(&mut self.waiting_joins) {
             self.refuse(join.connection, join.reference, ErrorCode::Unavailable, "the room cannot be opened now");
             self.unseat(join.connection);
@@ -181,8 +199,8 @@ impl RoomActor {
     /// Asks a peer for all it has, not too often.
     pub(super) fn ask(&mut self, peer: InstanceId, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        if self.healing.last_ask.is_none_or(|last| now >= last + ASK_INTERVAL) {
-            self.healing.last_ask = Some(now);
+        self.healing.asked.retain(|_, at| now < *at + ASK_INTERVAL);
+        if self.healing.asked.insert(peer, now).is_none() {
             self.publish(Event::Ask { of: peer }, ctx);
         }
     }
@@ -194,7 +212,7 @@ impl RoomActor {
         }
         ctx.run_later(HOLE_PATIENCE, |room, ctx| {
             room.healing.armed = false;
-            if room.sequencer.has_hole() {
+            if room.sequencer.has_hole() || room.healing.again {
                 room.read_hole(ctx);
             }
         });
@@ -202,27 +220,22 @@ impl RoomActor {
 
     /// Reads what follows the head from the store, until there is no more.
     pub(super) fn read_hole(&mut self, ctx: &mut Context<Self>) {
-        if matches!(self.stage, Stage::Starting) || std::mem::replace(&mut self.healing.armed, true) {
+        if matches!(self.stage, Stage::Starting) {
+            return; // it reads when it opens
+        }
+        if std::mem::replace(&mut self.healing.armed, true) {
+            self.healing.again = true; // what is read now may be older than what was heard of
             return;
         }
+        self.healing.again = false;
         let known = self.sequencer.known();
         let read = self.read_messages(self.sequencer.head(), HEAL_BATCH);
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
             room.healing.armed = false;
             match read {
                 Ok(messages) => {
-                    let full = messages.len() == HEAL_BATCH as usize;
-                    for message in messages {
-                        room.offer(message, ctx);
-                    }
-                    if full {
-                        room.read_hole(ctx);
-                    } else if room.sequencer.has_hole() && room.sequencer.known() == known {
-                        room.sequencer.settle();
-                    }
-                    if room.sequencer.has_hole() {
-                        room.heal_soon(ctx);
-                    }
+                    let complete = messages.len() < HEAL_BATCH as usize;
+                    room.fill_hole(messages.into(), Filling { known, complete }, ctx);
                 }
                 Err(error) => {
                     tracing::warn!(room = %room.id, %error, "missing messages could not be read, trying again");
@@ -234,6 +247,32 @@ impl RoomActor {
                 }
             }
         }));
+    }
+
+    /// Delivers what was read, a step at a time, then goes on healing.
+    fn fill_hole(&mut self, mut messages: VecDeque<EncodedMessage>, filling: Filling, ctx: &mut Context<Self>) {
+        let mut bytes = 0;
+        while let Some(message) = messages.pop_front() {
+            bytes += message.frame().len();
+            self.offer(message, ctx);
+            if bytes >= HEAL_STEP_BYTES {
+                self.healing.armed = true;
+                ctx.run_later(HEAL_STEP_INTERVAL, move |room, ctx| {
+                    room.healing.armed = false;
+                    room.fill_hole(messages, filling, ctx);
+                });
+                return;
+            }
+        }
+        if !filling.complete || self.healing.again {
+            return self.read_hole(ctx);
+        }
+        if self.sequencer.has_hole() && self.sequencer.known() == filling.known {
+            self.sequencer.settle(); // the store has no more
+        }
+        if self.sequencer.has_hole() {
+            self.heal_soon(ctx);
+        }
     }
 
     /// Up to `limit` messages after `after`, encoded.

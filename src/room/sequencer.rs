@@ -12,14 +12,15 @@ use crate::{ids::Seq, protocol::outbound::EncodedMessage};
 const RECENT_MAX: usize = 1_000;
 /// The most bytes they may take; beyond it a joiner's history is read from the store.
 const RECENT_BYTES_MAX: usize = 512 * 1024;
-/// The most early messages held; beyond it they are dropped and read from the store with the hole.
-const HELD_MAX: usize = 4_096;
+/// The most bytes of early messages held; beyond it they are dropped and read from the store with the hole.
+const HELD_BYTES_MAX: usize = 512 * 1024;
 
 /// Delivers by `seq`. Invariant: `recent` is contiguous and ends at `head`.
 #[derive(Debug, Default)]
 pub struct Sequencer {
     head: Seq,
     held: BTreeMap<Seq, EncodedMessage>,
+    held_bytes: usize,
     held_to: Seq,
     recent: VecDeque<EncodedMessage>,
     recent_bytes: usize,
@@ -51,20 +52,18 @@ impl Sequencer {
         }
         self.held_to = self.held_to.max(message.seq);
         if message.seq > self.head + 1 {
-            if self.held.len() < HELD_MAX {
-                self.held.insert(message.seq, message);
+            let bytes = message.frame().len();
+            if self.held_bytes + bytes <= HELD_BYTES_MAX && self.held.insert(message.seq, message).is_none() {
+                self.held_bytes += bytes;
             }
             return;
         }
         self.deliver(message, deliver);
-        while let Some(entry) = self.held.first_entry() {
-            if *entry.key() <= self.head {
-                entry.remove();
-            } else if *entry.key() == self.head + 1 {
-                let next = entry.remove();
+        while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() <= self.head + 1) {
+            let next = entry.remove();
+            self.held_bytes -= next.frame().len();
+            if next.seq == self.head + 1 {
                 self.deliver(next, deliver);
-            } else {
-                break;
             }
         }
     }
@@ -89,13 +88,15 @@ impl Sequencer {
         self.held_to = self.held.last_key_value().map_or(self.head, |(seq, _)| *seq);
     }
 
+    /// The `seq` before the oldest kept message.
+    pub fn kept_after(&self) -> Seq {
+        self.head - self.recent.len() as Seq
+    }
+
     /// The kept messages with `seq > after`, if they are all here.
-    pub fn since(&self, after: Seq) -> Option<impl Iterator<Item = &EncodedMessage> + Clone> {
-        let first_kept = self.head + 1 - self.recent.len() as Seq;
-        if after + 1 < first_kept {
-            return None;
-        }
-        Some(self.recent.iter().skip((after + 1 - first_kept) as usize))
+    pub fn since(&self, after: Seq) -> Option<impl DoubleEndedIterator<Item = &EncodedMessage> + Clone> {
+        let skipped = after.checked_sub(self.kept_after())?;
+        Some(self.recent.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)))
     }
 
     fn deliver(&mut self, message: EncodedMessage, deliver: &mut Vec<EncodedMessage>) {
