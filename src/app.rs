@@ -30,8 +30,9 @@ const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle HTTP connection is closed; longer than load balancers keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a closed connection may linger for the peer's own close. Browsers report a close only at the end of the
-/// connection, so a longer one would hold up every reconnect.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// connection, so a longer one would hold up every reconnect. Not under 500 ms: actix-http counts it from a clock that
+/// ticks so often, and a timer that is past when it is set never fires: the connection would stay open for ever.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(600);
 /// What is copied per connection before it is written; bounds the memory of slow readers.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often the database is asked whether it is there, and how long it has to answer.
@@ -88,7 +89,8 @@ impl App {
         let address = listener.local_addr()?;
 
         let database = &config.database;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database.path, database.busy_timeout, database.readers).await?);
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&database.path, database.busy_timeout, database.readers).await?);
         let redis = if config.redis.is_some() { Link::Disconnected } else { Link::NotConfigured };
         let health = Arc::new(Health::new(Links { database: Link::Connected, redis }));
         let instance = InstanceId::random();
@@ -102,13 +104,8 @@ impl App {
             }
         };
         let group_commit = GroupCommit::start(Arc::clone(&store), GroupCommitLimits::default());
-        let rooms = Directory::new(
-            instance,
-            config.room.clone(),
-            Arc::clone(&store),
-            group_commit.clone(),
-            Arc::clone(&bus),
-        );
+        let rooms =
+            Directory::new(instance, config.room.clone(), Arc::clone(&store), group_commit.clone(), Arc::clone(&bus));
         let fanouts = Arc::new(Fanouts::default());
         let server = serve(listener, &config, &store, &rooms, &health, &fanouts)?;
         tell_status(&health, &fanouts);

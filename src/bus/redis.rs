@@ -76,7 +76,9 @@ impl RedisBus {
             match connect(&config) {
                 Ok(clients) => {
                     drop(started.send(Ok(())));
-                    BusThread::new(&config, instance, clients, health, bus_up, bus_in_flight, bus_lost).run(queue).await;
+                    BusThread::new(&config, instance, clients, health, bus_up, bus_in_flight, bus_lost)
+                        .run(queue)
+                        .await;
                 }
                 Err(fault) => drop(started.send(Err(fault))),
             }
@@ -379,6 +381,11 @@ impl BusThread {
     }
 }
 
-async fn publish_with(client: &Client, options: &Options, channel: String, text: String) -> Result<u64, fred::error::Error> {
+async fn publish_with(
+    client: &Client,
+    options: &Options,
+    channel: String,
+    text: String,
+) -> Result<u64, fred::error::Error> {
     client.with_options(options).publish::<u64, _, _>(channel, text).await
 }

@@ -259,7 +259,8 @@ fn listen(settings: &Settings, faults: &mut Faults) -> ListenConfig {
         .filter_map(|item| match item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)) {
             Ok(net) => Some(net),
             Err(_) => {
-                faults.add("TRUSTED_PROXIES", format_args!("`{item}` is neither an address nor a network (10.0.0.0/8)"));
+                faults
+                    .add("TRUSTED_PROXIES", format_args!("`{item}` is neither an address nor a network (10.0.0.0/8)"));
                 None
             }
         })
@@ -308,7 +309,10 @@ fn access(settings: &Settings, host: IpAddr, faults: &mut Faults) -> AccessConfi
                         Some(url.origin().ascii_serialization())
                     }
                     _ => {
-                        faults.add("ALLOWED_ORIGINS", format_args!("`{item}` is not an origin like https://app.example.com"));
+                        faults.add(
+                            "ALLOWED_ORIGINS",
+                            format_args!("`{item}` is not an origin like https://app.example.com"),
+                        );
                         None
                     }
                 })
@@ -371,7 +375,8 @@ fn redis(settings: &Settings, faults: &mut Faults) -> Option<RedisConfig> {
 
 /// Says what is wrong with an address without repeating it: it may hold a password.
 fn check_redis_url(text: &str) -> Result<(), &'static str> {
-    const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+    const SCHEMES: [&str; 6] =
+        ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
     let url = url::Url::parse(text)
         .map_err(|_| "is not an address; write redis://user:password@host:6379 (percent-encode special characters)")?;
     let scheme = url.scheme().replace("valkey", "redis");
@@ -414,9 +419,19 @@ fn limits(settings: &Settings, faults: &mut Faults) -> LimitsConfig {
     LimitsConfig {
         frame_bytes_max: faults.number("MAX_FRAME_BYTES", &settings.max_frame_bytes, 1024, MIB_256),
         body_bytes_max: faults.number("MAX_BODY_BYTES", &settings.max_body_bytes, 1024, MIB_256),
-        rooms_per_connection_max: faults.number("MAX_ROOMS_PER_CONNECTION", &settings.max_rooms_per_connection, 1, MANY),
+        rooms_per_connection_max: faults.number(
+            "MAX_ROOMS_PER_CONNECTION",
+            &settings.max_rooms_per_connection,
+            1,
+            MANY,
+        ),
         connections_per_ip_max: faults.number("MAX_CONNECTIONS_PER_IP", &settings.max_connections_per_ip, 1, MANY),
-        connections_per_user_max: faults.number("MAX_CONNECTIONS_PER_USER", &settings.max_connections_per_user, 1, MANY),
+        connections_per_user_max: faults.number(
+            "MAX_CONNECTIONS_PER_USER",
+            &settings.max_connections_per_user,
+            1,
+            MANY,
+        ),
         rates,
         outbox_bytes_max: faults.number("OUTBOX_BYTES_MAX", &settings.outbox_bytes_max, 64 * 1024, MIB_256),
         slow_consumer: faults.millis("SLOW_CONSUMER_MS", &settings.slow_consumer_ms, 100, DAY_MS),
@@ -454,8 +469,9 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_each_with_its_variable() {
-        let text = config(&["--port", "http", "--heartbeat-interval-ms", "x", "--jwt-secret", "short", "--redis-url", "foo"])
-            .unwrap_err();
+        let text =
+            config(&["--port", "http", "--heartbeat-interval-ms", "x", "--jwt-secret", "short", "--redis-url", "foo"])
+                .unwrap_err();
         for variable in ["PORT", "HEARTBEAT_INTERVAL_MS", "JWT_SECRET", "REDIS_URL"] {
             assert!(text.contains(variable), "{variable} is missing in: {text}");
         }

@@ -21,17 +21,11 @@ pub(super) struct Entry {
 
 /// Members and batch. Invariant: what is in the batch is for all who are members now (but `except`): the fan-out flushes
 /// before it enrols or withdraws.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RoomLane {
     pub(super) pacer: Pacer,
     members: Vec<(ConnectionId, Rc<Outbox>)>,
     batch: Vec<Entry>,
-}
-
-impl Default for RoomLane {
-    fn default() -> Self {
-        Self { pacer: Pacer::new(), members: Vec::new(), batch: Vec::new() }
-    }
 }
 
 impl RoomLane {

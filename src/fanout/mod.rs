@@ -139,7 +139,7 @@ impl Actor for Fanout {
 }
 
 impl Fanout {
-    fn to_room(&mut self, slot: RoomSlot, entry: lane::Entry, ctx: &mut Context<Self>) {
+    fn send_to_room(&mut self, slot: RoomSlot, entry: lane::Entry, ctx: &mut Context<Self>) {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.push(entry);
         let crowd = BATCH_INTERVAL_PER_MEMBER * u32::try_from(lane.member_count()).unwrap_or(u32::MAX);
@@ -195,7 +195,7 @@ impl Handler<DeliverFrame> for Fanout {
     fn handle(&mut self, deliver: DeliverFrame, ctx: &mut Self::Context) {
         match deliver {
             DeliverFrame::ToRoom { slot, frame, lane, except } => {
-                self.to_room(slot, lane::Entry { frame, lane, except }, ctx);
+                self.send_to_room(slot, lane::Entry { frame, lane, except }, ctx);
             }
             DeliverFrame::ToOne { connection, frame } => {
                 if let Some(outbox) = self.connections.borrow().get(&connection) {

@@ -7,10 +7,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{HttpState, Problem};
-use crate::{
-    clock::Duration,
-    protocol::{NESTING_MAX, inbound::nesting_exceeds},
-};
+use crate::{clock::Duration, protocol::portable};
 
 /// How long a body may take to arrive: a quarter of a megabyte over a bad mobile network.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
@@ -22,9 +19,7 @@ impl JsonBody {
     /// Reads the body as `T`.
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         let text = std::str::from_utf8(&self.0).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
-        if nesting_exceeds(text.as_bytes(), NESTING_MAX) {
-            return Err(Problem::bad_request(format!("the body is nested deeper than {NESTING_MAX} levels")));
-        }
+        portable::check(text).map_err(|fault| Problem::bad_request(format!("the body: {fault}")))?;
         if !text.trim_start().starts_with('{') {
             return Err(Problem::bad_request("the body must be one JSON object"));
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{
-    ErrorCode, EVENT_NAME_BYTES_MAX, HISTORY_DEFAULT, HISTORY_MAX, NESTING_MAX, POSITION_BYTES_MAX, STATE_BYTES_MAX,
+    EVENT_NAME_BYTES_MAX, ErrorCode, HISTORY_DEFAULT, HISTORY_MAX, POSITION_BYTES_MAX, STATE_BYTES_MAX, portable,
 };
 use crate::ids::{MessageId, Seq};
 
@@ -26,16 +26,42 @@ pub struct ClientFrame<'a> {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the fields are those of docs/protocol.md")]
 pub enum Command<'a> {
-    Join { room: Cow<'a, str>, presence: Option<&'a RawValue>, since: Option<Seq>, history: u32 },
-    Leave { room: Cow<'a, str> },
-    Message { room: Cow<'a, str>, id: MessageId, body: &'a RawValue },
-    Presence { room: Cow<'a, str>, state: &'a RawValue },
+    Join {
+        room: Cow<'a, str>,
+        presence: Option<&'a RawValue>,
+        since: Option<Seq>,
+        history: u32,
+    },
+    Leave {
+        room: Cow<'a, str>,
+    },
+    Message {
+        room: Cow<'a, str>,
+        id: MessageId,
+        body: &'a RawValue,
+    },
+    Presence {
+        room: Cow<'a, str>,
+        state: &'a RawValue,
+    },
     /// `None` hides the cursor.
-    Cursor { room: Cow<'a, str>, position: Option<&'a RawValue> },
-    Broadcast { room: Cow<'a, str>, event: Cow<'a, str>, data: Option<&'a RawValue> },
-    Read { room: Cow<'a, str>, seq: Seq },
+    Cursor {
+        room: Cow<'a, str>,
+        position: Option<&'a RawValue>,
+    },
+    Broadcast {
+        room: Cow<'a, str>,
+        event: Cow<'a, str>,
+        data: Option<&'a RawValue>,
+    },
+    Read {
+        room: Cow<'a, str>,
+        seq: Seq,
+    },
     Heartbeat,
-    Auth { token: Cow<'a, str> },
+    Auth {
+        token: Cow<'a, str>,
+    },
 }
 
 /// Why a frame was not understood; becomes an `error` frame.
@@ -52,9 +78,7 @@ pub struct FrameError {
 /// Reads one text frame.
 pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     let bad = |message: String| FrameError { reference: None, code: ErrorCode::BadFrame, message };
-    if nesting_exceeds(text.as_bytes(), NESTING_MAX) {
-        return Err(bad(format!("the frame is nested deeper than {NESTING_MAX} levels")));
-    }
+    portable::check(text).map_err(|fault| bad(format!("the frame: {fault}")))?;
     if !text.trim_start().starts_with('{') {
         return Err(bad("a frame is one JSON object".into()));
     }
@@ -206,34 +230,6 @@ fn sized<'a>(field: &str, raw: &'a RawValue, bytes_max: usize, object: bool) -> 
         return Err((ErrorCode::TooLarge, format!("field `{field}` is over {bytes_max} bytes")));
     }
     Ok(raw)
-}
-
-/// Whether arrays and objects are nested deeper than `max`, judged before any parser recurses.
-pub fn nesting_exceeds(json: &[u8], max: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > max {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]

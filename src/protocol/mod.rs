@@ -8,6 +8,7 @@ pub mod codes;
 pub mod frame;
 pub mod inbound;
 pub mod outbound;
+pub mod portable;
 
 pub use codes::{CloseCode, ErrorCode};
 pub use frame::Frame;

@@ -403,8 +403,7 @@ mod tests {
     }
 
     fn message(room: &RoomId, seq: Seq) -> EncodedMessage {
-        let from =
-            From { user_id: "u1".parse().unwrap(), name: "A\"da".into(), connection_id: Some("c1".into()) };
+        let from = From { user_id: "u1".parse().unwrap(), name: "A\"da".into(), connection_id: Some("c1".into()) };
         let body = RawValue::from_string(r#"{"text":"hé"}"#.into()).unwrap();
         let sent_at = "2026-01-01T00:00:00.120Z".parse().unwrap();
         EncodedMessage::new(room, &MessageFields { seq, id: MessageId::nil(), from: &from, body: &body, sent_at })
@@ -423,9 +422,18 @@ mod tests {
         assert_eq!(live, expected);
 
         let over_the_bus = EncodedMessage::from_json(42, encoded.json());
-        let joined = value(&JoinedView::new(0, &[], &[]).joined(Some(1), &room, 43, true, [&encoded, &over_the_bus].into_iter()));
-        assert_eq!(joined, json!({"type": "joined", "ref": 1, "room": "p/r", "seq": 43, "recovered": true,
-            "members_total": 0, "members": [], "cursors": [], "messages": [fields, fields]}));
+        let joined = value(&JoinedView::new(0, &[], &[]).joined(
+            Some(1),
+            &room,
+            43,
+            true,
+            [&encoded, &over_the_bus].into_iter(),
+        ));
+        assert_eq!(
+            joined,
+            json!({"type": "joined", "ref": 1, "room": "p/r", "seq": 43, "recovered": true,
+            "members_total": 0, "members": [], "cursors": [], "messages": [fields, fields]})
+        );
     }
 
     #[test]

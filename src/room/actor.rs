@@ -128,7 +128,7 @@ impl RoomActor {
     ) -> Self {
         Self {
             own_prefix: exchange::own_prefix(context.instance),
-            presence: Presence::new(context.instance),
+            presence: Presence::new(context.instance, slot.0),
             id,
             key,
             slot,
@@ -143,9 +143,9 @@ impl RoomActor {
             seats: HashMap::new(),
             fanouts: HashMap::new(),
             joiners: Vec::new(),
-            presence_pacer: Pacer::new(),
-            cursor_pacer: Pacer::new(),
-            publish_pacer: Pacer::new(),
+            presence_pacer: Pacer::default(),
+            cursor_pacer: Pacer::default(),
+            publish_pacer: Pacer::default(),
             to_publish: Vec::new(),
             healing: super::recovery::Healing::default(),
             read_marks: HashMap::new(),
@@ -273,7 +273,6 @@ impl RoomActor {
             && self.waiting_joins.is_empty()
             && self.waiting_questions.is_empty()
             && self.read_marks.is_empty()
-            && self.waiting_questions.is_empty()
             && !self.presence.has_own()
             && !self.presence.has_changes()
     }

@@ -121,7 +121,8 @@ mod tests {
     fn events_survive_the_bus() {
         let here = InstanceId::random();
         let json = |text: &str| -> Json { RawValue::from_string(text.into()).unwrap().into() };
-        let user = User { user_id: "u".parse().unwrap(), name: "Ü \"q\"".into(), color: "#fff".into(), avatar_url: None };
+        let user =
+            User { user_id: "u".parse().unwrap(), name: "Ü \"q\"".into(), color: "#fff".into(), avatar_url: None };
         let member = Member { user: user.into(), state: json(r#"{"a":[1]}"#), joined_at: crate::clock::now_utc() };
         let id = ConnectionId::random();
         let holdings = || Holdings {

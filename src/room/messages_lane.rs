@@ -148,7 +148,9 @@ impl Handler<PublishMessage> for RoomActor {
     fn handle(&mut self, publish: PublishMessage, ctx: &mut Self::Context) -> Self::Result {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.append(publish.author, publish.id, publish.body, ctx, move |_, appended| drop(answer.send(appended)));
-        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the room ended".into()))) })
+        Box::pin(
+            async move { answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the room ended".into()))) },
+        )
     }
 }
 

@@ -16,19 +16,14 @@ pub enum Pace {
     Waiting,
 }
 
-/// Spaces batches at least one interval apart.
-#[derive(Debug, Clone)]
+/// Spaces batches at least one interval apart; quiet so far.
+#[derive(Debug, Clone, Default)]
 pub struct Pacer {
     last: Option<Instant>,
     armed: bool,
 }
 
 impl Pacer {
-    /// A lane that was quiet so far.
-    pub fn new() -> Self {
-        Self { last: None, armed: false }
-    }
-
     /// Something is there to be sent. On [`Pace::Now`] the caller sends at once.
     pub fn request(&mut self, now: Instant, interval: Duration) -> Pace {
         if self.armed {
@@ -59,7 +54,7 @@ mod tests {
     fn quiet_goes_at_once_and_busy_waits_for_the_rest_of_the_interval() {
         let (start, tick) = (Instant::now(), Duration::from_millis(10));
         let at = |ms| start + Duration::from_millis(ms);
-        let mut pacer = Pacer::new();
+        let mut pacer = Pacer::default();
         assert_eq!(pacer.request(at(0), tick), Pace::Now);
         assert_eq!(pacer.request(at(4), tick), Pace::After(Duration::from_millis(6)));
         assert_eq!(pacer.request(at(5), tick), Pace::Waiting);

@@ -154,11 +154,12 @@ struct Told {
 }
 
 impl Presence {
-    /// An empty room on this instance.
-    pub fn new(here: InstanceId) -> Self {
+    /// An empty room on this instance; `life` counts the room's lives here: a peer that remembers an earlier one knows the
+    /// later one by its higher revisions.
+    pub fn new(here: InstanceId, life: u64) -> Self {
         Self {
             here,
-            revision: 0,
+            revision: life << 32,
             seats: HashMap::new(),
             users: HashMap::new(),
             peers: HashMap::new(),
@@ -268,7 +269,6 @@ impl Presence {
     pub fn peer_changed(&mut self, peer: InstanceId, diff: PeerDiff, now: Instant) -> Sync {
         let known = match self.peers.entry(peer) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) if diff.revision == 1 => entry.insert(Peer { revision: 0, heard: now }),
             Entry::Vacant(_) => return Sync::Behind,
         };
         known.heard = now;
@@ -324,8 +324,7 @@ impl Presence {
     /// Ends graces that are over and peers silent for the TTL; says whether there was such a peer.
     pub fn sweep(&mut self, now: Instant, ttl: Duration) -> bool {
         let over = |seat: &Seat| seat.grace_until.is_some_and(|until| until <= now);
-        let done: Vec<_> =
-            self.in_grace.iter().filter(|id| self.seats.get(id).is_none_or(over)).copied().collect();
+        let done: Vec<_> = self.in_grace.iter().filter(|id| self.seats.get(id).is_none_or(over)).copied().collect();
         for connection in done {
             self.in_grace.remove(&connection);
             self.leave(connection, LeaveReason::Closed);

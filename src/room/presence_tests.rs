@@ -106,7 +106,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let ids = vec![InstanceId::random(), InstanceId::random()];
-        let rooms = ids.iter().map(|id| Presence::new(*id)).collect();
+        let rooms = ids.iter().map(|id| Presence::new(*id, 0)).collect();
         Self { now: Instant::now(), ids, rooms, clients: vec![Client::default(), Client::default()] }
     }
 
@@ -167,7 +167,9 @@ proptest! {
                 Event::Pass { seconds } => {
                     world.now += Duration::from_secs(seconds);
                     let now = world.now;
-                    world.rooms.iter_mut().for_each(|room| drop(room.sweep(now, TTL)));
+                    for room in &mut world.rooms {
+                        room.sweep(now, TTL);
+                    }
                 }
                 Event::Flush { instance, lost } => world.flush(instance, lost),
                 Event::Beat { instance } => world.beat(instance),
@@ -186,7 +188,7 @@ proptest! {
 
 #[test]
 fn three_tabs_join_once_and_leave_once() {
-    let mut presence = Presence::new(InstanceId::random());
+    let mut presence = Presence::new(InstanceId::random(), 0);
     let tabs: Vec<_> = (0..3).map(|_| ConnectionId::random()).collect();
     let mut firsts = 0;
     for tab in &tabs {
@@ -203,8 +205,20 @@ fn three_tabs_join_once_and_leave_once() {
 }
 
 #[test]
+fn a_later_life_of_a_room_is_believed_and_an_earlier_one_is_not() {
+    let (mut presence, now, peer) = (Presence::new(InstanceId::random(), 0), Instant::now(), InstanceId::random());
+    let (old, new) = (Presence::new(peer, 1), Presence::new(peer, 2));
+    let ada = ConnectionId::random();
+    presence.peer_told_all(peer, old.revision() + 7, vec![], now);
+    presence.peer_told_all(peer, new.revision(), vec![(ada, member("ada"))], now);
+    assert!(presence.contains(ada));
+    presence.peer_told_all(peer, old.revision() + 8, vec![], now);
+    assert!(presence.contains(ada), "late words of an earlier life");
+}
+
+#[test]
 fn a_reload_within_the_grace_is_one_connection_for_another() {
-    let (mut presence, now) = (Presence::new(InstanceId::random()), Instant::now());
+    let (mut presence, now) = (Presence::new(InstanceId::random(), 0), Instant::now());
     let (old, new) = (ConnectionId::random(), ConnectionId::random());
     presence.join(old, member("ada"));
     presence.take_diff();
@@ -218,7 +232,7 @@ fn a_reload_within_the_grace_is_one_connection_for_another() {
 
 #[test]
 fn without_a_return_the_grace_ends_in_a_leave() {
-    let (mut presence, now) = (Presence::new(InstanceId::random()), Instant::now());
+    let (mut presence, now) = (Presence::new(InstanceId::random(), 0), Instant::now());
     let tab = ConnectionId::random();
     presence.join(tab, member("ada"));
     presence.take_diff();
@@ -233,7 +247,7 @@ fn without_a_return_the_grace_ends_in_a_leave() {
 
 #[test]
 fn a_silent_instance_goes_with_its_members_and_a_leaving_one_hands_them_over() {
-    let (mut presence, now) = (Presence::new(InstanceId::random()), Instant::now());
+    let (mut presence, now) = (Presence::new(InstanceId::random(), 0), Instant::now());
     let (crashed, leaving) = (InstanceId::random(), InstanceId::random());
     let (ada, bob) = (ConnectionId::random(), ConnectionId::random());
     presence.peer_told_all(crashed, 3, vec![(ada, member("ada"))], now);

@@ -181,9 +181,8 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
             }
             Ok(Message::Close(reason)) => {
                 // A page that is reloaded says 1001, a client that comes back at once 4000: their places are kept.
-                let back_soon = reason.is_some_and(|reason| {
-                    matches!(reason.code, WsCloseCode::Away | WsCloseCode::Other(RECONNECTING))
-                });
+                let back_soon = reason
+                    .is_some_and(|reason| matches!(reason.code, WsCloseCode::Away | WsCloseCode::Other(RECONNECTING)));
                 self.ending = if back_soon { Ending::Dropped } else { Ending::Closed };
                 self.outbox.close(CloseCode::Normal);
             }

@@ -140,10 +140,36 @@ impl Session {
                 self.identity = Arc::new(identity);
                 self.watch_expiry(ctx);
                 self.send(&outbound::ack_auth(reference));
+                self.ask_for_roles_again(ctx);
             }
             Ok(_) => self.refuse(reference, ErrorCode::Forbidden, "the token is another user's"),
             Err(fault) => self.refuse(reference, ErrorCode::Forbidden, &fault.to_string()),
         }
+    }
+
+    /// What the new token says of the joined rooms counts from now on; who may no longer be in one of them is closed.
+    fn ask_for_roles_again(&self, ctx: &mut WebsocketContext<Self>) {
+        let (context, identity) = (Arc::clone(&self.context), Arc::clone(&self.identity));
+        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        let asked = async move {
+            let mut roles = Vec::new();
+            for room in rooms {
+                let granted = context.access.authorize(&identity, &room, Need::Read).await;
+                roles.push((room, granted));
+            }
+            roles
+        };
+        ctx.wait(asked.into_actor(self).map(|roles, session, _| {
+            for (room, granted) in roles {
+                match (granted, session.rooms.get_mut(&room)) {
+                    (Ok(grant), Some(joined)) => joined.role = grant.role,
+                    (Err(AccessError::Forbidden | AccessError::NotFound), Some(_)) => {
+                        session.outbox.close(CloseCode::Forbidden);
+                    }
+                    _ => {} // the database is away: the old role stands until it is asked again
+                }
+            }
+        }));
     }
 
     /// The room, if this connection is in it; else says so.

@@ -213,6 +213,14 @@ impl TestClient {
         ack.seq
     }
 
+    /// As [`send`](Self::send); `None` when the hub closes before it acknowledges.
+    pub async fn try_send(&mut self, body: impl Into<Value>) -> Option<u64> {
+        let reference = self.post(&uuid::Uuid::new_v4().to_string(), body);
+        let reply = self.try_wait_for("ack", |frame| frame["ref"] == reference).await?;
+        assert_eq!(reply["type"], "ack", "{reply}");
+        reply["seq"].as_u64()
+    }
+
     /// Sends a message under an id.
     pub async fn send_as(&mut self, id: &str, body: impl Into<Value>) -> Ack {
         let reference = self.post(id, body);
@@ -228,6 +236,16 @@ impl TestClient {
         let ack = self.reply(reference, "ack").await;
         assert_eq!(ack["room"], self.room.as_str());
         Ack::deserialize(&ack).expect("an ack")
+    }
+
+    /// Sends so many messages at once, their numbers as bodies; waits until all are durable and gives their places.
+    pub async fn send_many(&mut self, bodies: std::ops::Range<u64>) -> Vec<u64> {
+        let references: Vec<_> = bodies.map(|body| self.post(&uuid::Uuid::new_v4().to_string(), body)).collect();
+        let mut seqs = Vec::with_capacity(references.len());
+        for reference in references {
+            seqs.push(self.ack(reference).await.seq);
+        }
+        seqs
     }
 
     pub fn update(&mut self, state: Value) {
@@ -301,7 +319,8 @@ impl TestClient {
     /// The cursors of the next cursor frame of the current room.
     pub async fn next_cursors(&mut self) -> Vec<Cursor> {
         let room = self.room.clone();
-        let frame = self.wait_for("cursors", |frame| frame["type"] == "cursors" && frame["room"] == room.as_str()).await;
+        let frame =
+            self.wait_for("cursors", |frame| frame["type"] == "cursors" && frame["room"] == room.as_str()).await;
         Vec::deserialize(&frame["cursors"]).expect("cursors")
     }
 
@@ -310,9 +329,20 @@ impl TestClient {
         self.wait_for(kind, |frame| frame["type"] == kind).await
     }
 
-    /// The next `status`, as its state.
-    pub async fn next_status(&mut self) -> String {
-        self.next_of("status").await["state"].as_str().expect("a state").to_owned()
+    /// Waits for the `status` frame of a state and gives it. One that came before is skipped: the hub tells everybody of
+    /// a change, also who came in the same moment and knew already.
+    pub async fn until_status(&mut self, state: &str) -> Value {
+        loop {
+            let status = self.next_of("status").await;
+            if status["state"] == state {
+                return status;
+            }
+        }
+    }
+
+    /// Whether a `status` came that nobody has taken and that says degraded.
+    pub fn was_degraded(&mut self) -> bool {
+        self.leftover("status").iter().any(|status| status["state"] == "degraded")
     }
 
     /// The next error, which must have this code.
@@ -395,16 +425,24 @@ impl TestClient {
     }
 
     async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let frame = self.try_wait_for(what, wanted).await;
+        frame.unwrap_or_else(|| panic!("closed with {:?} instead of `{what}`{}", self.closed, self.story()))
+    }
+
+    /// Waits for a frame; `None` when the connection ends before it comes.
+    async fn try_wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         let deadline = Instant::now() + PATIENCE;
         let mut looked_at = 0;
         loop {
             while let Some(frame) = self.kept.get(looked_at) {
                 if wanted(frame) {
-                    return self.kept.remove(looked_at).expect("it is there");
+                    return self.kept.remove(looked_at);
                 }
                 looked_at += 1;
             }
-            assert!(self.closed.is_none(), "closed with {:?} instead of `{what}`{}", self.closed, self.story());
+            if self.closed.is_some() {
+                return None;
+            }
             self.receive(what, deadline).await;
         }
     }
@@ -420,7 +458,7 @@ impl TestClient {
     fn keep(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Frame(frame) => {
-                self.seen.push(frame.to_string().chars().take(300).collect());
+                self.seen.push(frame.to_string().chars().take(200).collect());
                 self.kept.push_back(frame);
             }
             Incoming::Closed(code) => self.closed = self.closed.or(Some(code)),
@@ -428,7 +466,7 @@ impl TestClient {
     }
 
     fn story(&self) -> String {
-        let from = self.seen.len().saturating_sub(40);
+        let from = self.seen.len().saturating_sub(20);
         format!("; {} saw {} frames, at last:\n  {}", self.user.name, self.seen.len(), self.seen[from..].join("\n  "))
     }
 }
@@ -446,7 +484,6 @@ async fn pump(
     incoming: mpsc::UnboundedSender<Incoming>,
 ) {
     let (mut sink, mut stream) = socket.split();
-    let mut closed = NO_CLOSE_FRAME;
     loop {
         tokio::select! {
             message = outgoing.recv() => match message {
@@ -459,11 +496,14 @@ async fn pump(
                     let frame = serde_json::from_str(&text).expect("the hub speaks JSON");
                     drop(incoming.send(Incoming::Frame(frame)));
                 }
-                Some(Ok(WsMessage::Close(frame))) => closed = frame.map_or(1005, |frame| frame.code.into()),
+                // Told at once: the TCP connection lives on for a moment.
+                Some(Ok(WsMessage::Close(frame))) => {
+                    drop(incoming.send(Incoming::Closed(frame.map_or(1005, |frame| frame.code.into()))));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break,
             },
         }
     }
-    drop(incoming.send(Incoming::Closed(closed)));
+    drop(incoming.send(Incoming::Closed(NO_CLOSE_FRAME))); // the first code stands
 }

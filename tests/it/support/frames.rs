@@ -34,7 +34,6 @@ pub struct Message {
 /// The answer to a join.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Joined {
-    pub room: String,
     pub seq: u64,
     pub recovered: bool,
     pub members_total: usize,

@@ -17,13 +17,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{eventually, http::Http};
+use super::{eventually, eventually_within, http::Http, poll::PATIENCE};
 
 /// How much of a log is shown when a test fails.
-const LOG_LINES_SHOWN: usize = 60;
+const LOG_LINES_SHOWN: usize = 20;
 
 /// Settings by variable.
 pub type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// Rates that no test reaches.
+pub const UNHURRIED: Settings = &[
+    ("RATE_MESSAGES", "100000"),
+    ("RATE_JOINS", "100000"),
+    ("RATE_CURSORS", "100000"),
+    ("RATE_PRESENCE", "100000"),
+    ("RATE_BROADCASTS", "100000"),
+];
 
 /// Times in which presence can be watched: a beat is a third of a second.
 pub const FAST: Settings = &[
@@ -108,9 +117,9 @@ impl TestHub {
 
     /// Its resident memory.
     pub fn resident_bytes(&self) -> usize {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
-        let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
-        pages * rustix::param::page_size()
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
     }
 
     // --- what is done to it ---
@@ -179,10 +188,7 @@ impl TestHub {
 
 impl Drop for TestHub {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            self.resume(); // a paused process is killed, too, but only then does its log get written
-            self.kill();
-        }
+        self.kill();
         let log = self.log();
         if std::thread::panicking() {
             let lines: Vec<_> = log.lines().collect();
@@ -200,4 +206,35 @@ pub fn command(home: &Path) -> Command {
     command.env_clear().current_dir(home).stdin(Stdio::null());
     command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
+}
+
+/// What the binary did that was expected to end by itself.
+#[derive(Debug)]
+pub struct Ended {
+    pub success: bool,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs the binary to its end.
+pub async fn run(home: &Path, settings: Settings<'_>, arguments: &[&str]) -> Ended {
+    let mut child = command(home)
+        .envs(settings.iter().copied())
+        .args(arguments)
+        .stdout(File::create(home.join("run-out")).expect("a file"))
+        .stderr(File::create(home.join("run-err")).expect("a file"))
+        .spawn()
+        .expect("the hub's binary");
+    // The patience of `eventually` must not end first, or the process would be left.
+    let wait = eventually_within(PATIENCE * 2, "it ended", async || child.try_wait().expect("its status"));
+    let ended = tokio::time::timeout(PATIENCE, wait);
+    let Ok(status) = ended.await else {
+        child.kill().expect("it ran");
+        child.wait().expect("it ended");
+        panic!("it did not end: {arguments:?} {settings:?}");
+    };
+    let read = |name| std::fs::read_to_string(home.join(name)).expect("its output");
+    let ended = Ended { success: status.success(), out: read("run-out"), err: read("run-err") };
+    assert!(!ended.err.contains("panicked"), "{ended:?}");
+    ended
 }

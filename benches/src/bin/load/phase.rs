@@ -153,6 +153,19 @@ impl Outcome {
         bad + self.unsent + self.tally.errors + self.tally.closed == 0
     }
 
+    /// What was not clean, in words.
+    pub fn complaints(&self) -> String {
+        format!(
+            "lost {}, duplicates {}, unsent {}, errors {}, closed {} {}",
+            self.lost(),
+            self.ledger.duplicates(),
+            self.unsent,
+            self.tally.errors,
+            self.tally.closed,
+            self.tally.first_error.as_deref().unwrap_or_default(),
+        )
+    }
+
     /// Deliveries per second, as planned if the server kept up.
     pub fn deliveries_per_s(&self) -> f64 {
         self.ledger.delivered() as f64 / self.active_seconds

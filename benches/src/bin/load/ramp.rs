@@ -1,7 +1,8 @@
 //! Fan-out at a rising rate, to find the most deliveries per second that a server sustains.
 //!
-//! A step holds if its p99 stays within the bound, nothing is lost and nobody is thrown out. After the first that does
-//! not, the rate between it and the last good one is narrowed down by halves.
+//! A step holds if its p99 stays within the bound, nothing is lost and nobody is thrown out. One that does not is tried
+//! once more, because a moment's noise on the machine is enough to miss the bound. After the first that fails twice,
+//! the rate between it and the last good one is narrowed down by halves.
 
 use std::io::{self, Write as _};
 
@@ -25,21 +26,27 @@ pub fn run(common: &Common, options: &Options) -> io::Result<Report> {
 
     let (mut best, mut worst): (Option<(f64, Outcome)>, Option<f64>) = (None, None);
     let (mut rate, mut halvings, mut steps, mut generator_busy) = (options.rate, 0, 0, false);
+    let mut second_try = false;
     while halvings < HALVINGS {
         steps += 1;
         let outcome = phase::run(common, &mut pool, options.plan(1 + steps, rate, options.seconds))?;
         let p99_ms = quantile_ms(&outcome.latency, 0.99);
         let holds = outcome.is_clean() && p99_ms <= options.ramp_p99_ms;
         tell(&outcome, rate, p99_ms, holds)?;
-        if holds {
-            best = Some((rate, outcome));
-        } else {
-            generator_busy = outcome.generator_cores() > GENERATOR_BUSY;
-            worst = Some(rate);
+        if !holds {
             // What an overloaded server still has under way must not weigh on the next step.
             pool.settle()?;
             pool.reopen()?;
+            if !second_try {
+                second_try = true;
+                continue;
+            }
+            worst = Some(rate);
+            generator_busy = outcome.generator_cores() > GENERATOR_BUSY;
+        } else {
+            best = Some((rate, outcome));
         }
+        second_try = false;
         rate = match (&best, worst) {
             (Some((good, _)), None) => good * options.ramp_factor,
             (Some((good, _)), Some(bad)) => {
@@ -63,12 +70,14 @@ pub fn run(common: &Common, options: &Options) -> io::Result<Report> {
 }
 
 fn tell(outcome: &Outcome, rate: f64, p99_ms: f64, holds: bool) -> io::Result<()> {
+    let mut verdict = String::new();
+    if !holds {
+        verdict = format!("  <- does not hold, {}", outcome.complaints());
+    }
     writeln!(
         io::stderr(),
-        "  ramp: {rate:>8.0} messages/s, {:>9.0} deliveries/s, p99 {p99_ms:>8.1} ms, lost {}, generator {:.2} cores{}",
+        "  ramp: {rate:>8.0} messages/s, {:>9.0} deliveries/s, p99 {p99_ms:>8.1} ms, generator {:.2} cores{verdict}",
         outcome.deliveries_per_s(),
-        outcome.lost(),
         outcome.generator_cores(),
-        if holds { "" } else { "  <- does not hold" },
     )
 }

@@ -1,0 +1,4 @@
+//! The HTTP side: projects, rooms, history, publishing, health, the page, and a problem document for every refusal.
+
+mod api;
+mod edge;
