@@ -124,7 +124,7 @@ impl Outbox {
     pub fn pop(&self) -> Option<Bytes> {
         let mut queue = self.queue.borrow_mut();
         let frames = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > 8 {
+        if queue.is_empty() && queue.capacity() > 4 {
             *queue = VecDeque::new(); // a burst's allocation is not kept by an idle connection
         }
         self.bytes.set(self.bytes.get() - frames.len());

@@ -36,7 +36,7 @@ pub struct Session {
     pub(super) fanout: LocalFanout,
     pub(super) outbox: Rc<Outbox>,
     pub(super) rooms: HashMap<RoomId, JoinedRoom>,
-    pub(super) lanes: Box<Lanes>,
+    pub(super) lanes: Lanes,
     inbound: Rc<Cell<Inbound>>,
     fragments: Option<BytesMut>,
     expiry: Option<SpawnHandle>,
@@ -57,7 +57,7 @@ impl Session {
         Self {
             connection,
             identity: Arc::new(identity),
-            lanes: Box::new(Lanes::new(&context.config.limits.rates)),
+            lanes: Lanes::new(&context.config.limits.rates),
             context,
             fanout,
             outbox,

@@ -1,8 +1,8 @@
 //! Station 1: one socket, one actor.
 //!
-//! [`upgrade`] lets a client in; from then on bytes pass the inbound [`guard`], become frames, and the [`Session`] carries
+//! [`upgrade`] lets a client in; from then on bytes pass the inbound `guard`, become frames, and the [`Session`] carries
 //! them to the rooms. What goes out never passes the actor: it waits in the connection's outbox (`fanout`), from which the
-//! [`tap`] feeds the socket. The only place that names `actix_web_actors`.
+//! `tap` feeds the socket. The only place that names `actix_web_actors`.
 
 mod actor;
 mod commands;

@@ -23,7 +23,7 @@ use crate::fanout::Outbox;
 /// actix-http keeps whatever a connection's write buffer has grown to. So a connection's first large writes (a `joined`
 /// with its members and history) are made in pieces that fit the buffer's first page; a connection that goes on getting
 /// large ones is busy, and may have the memory.
-const PIECE_BYTES: usize = 2 * 1024;
+const PIECE_BYTES: usize = 1024;
 const LARGE_WRITES_IN_PIECES: u8 = 64;
 /// After so many chunks the actor is polled even when more is waiting, so that what comes in is not starved.
 const TURNS: u8 = 16;

@@ -225,12 +225,10 @@ async fn a_token_that_ends_is_announced_and_can_be_renewed() {
         let expiring = client.next_of("auth_expiring").await;
         assert!(expiring["expires_in_ms"].as_u64().is_some_and(|ms| ms <= 2_000), "{expiring}");
     }
-    for (bad, why) in
-        [(lives("la", 60), "another user's"), (lives("re", -60), "an ended one"), ("x".to_owned(), "none")]
-    {
+    // Another user's, one that has ended, none.
+    for bad in [lives("la", 60), lives("re", -60), "x".to_owned()] {
         let reference = renews.ask(json!({"type": "auth", "token": bad}));
         renews.refusal(reference, "forbidden").await;
-        drop(why);
     }
     let reference = renews.ask(json!({"type": "auth", "token": lives("re", 3600)}));
     renews.reply(reference, "ack").await;
@@ -240,4 +238,19 @@ async fn a_token_that_ends_is_announced_and_can_be_renewed() {
     assert!(left.last().is_some_and(|change| change.connection_id() == lapses.connection_id));
     renews.send("still here").await;
     assert_eq!(Door::of(&hub).bearer(&lives("re", -60)).refused().await.status, 401);
+}
+
+#[tokio::test]
+async fn roles_follow_a_renewed_token() {
+    let hub = closed_hub().await;
+    let mut ada = with_token(&hub, &token("ada", json!({"p": "editor", "q": "editor"}))).await;
+    ada.join("q/r").await;
+    ada.join("p/r").await;
+    ada.send("as an editor").await;
+    let reference = ada.ask(json!({"type": "auth", "token": token("ada", json!({"p": "viewer", "q": "owner"}))}));
+    ada.reply(reference, "ack").await;
+    let reference = ada.post(&Uuid::new_v4().to_string(), "as a viewer");
+    ada.refusal(reference, "forbidden").await;
+    ada.join("q/r").await;
+    ada.send("as an owner").await;
 }

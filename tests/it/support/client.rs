@@ -196,7 +196,7 @@ impl TestClient {
     /// Sends a `join` without waiting for the answer; gives its `ref`.
     pub fn ask_to_join(&mut self, room: &str, more: Value) -> i64 {
         let mut frame = json!({"type": "join", "room": room});
-        frame.as_object_mut().unwrap().extend(more.as_object().expect("fields").clone());
+        frame.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
         self.ask(frame)
     }
 

@@ -137,17 +137,6 @@ impl RawClient {
         }
     }
 
-    /// The next text frame that contains `part`, as it stands.
-    pub async fn text_with(&mut self, part: &str) -> String {
-        loop {
-            let frame = self.next_frame().await.unwrap_or_else(|| panic!("the hub closed before `{part}`"));
-            let text = String::from_utf8(frame.payload).unwrap_or_default();
-            if text.contains(part) {
-                return text;
-            }
-        }
-    }
-
     /// Reads on until the hub closes; gives the code.
     pub async fn closed_with(&mut self) -> u16 {
         let mut code = NO_CLOSE_FRAME;
