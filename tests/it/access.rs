@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    RawClient, TestClient, TestHub,
-    client::Door,
+    Door, RawClient, TestClient, TestHub,
     raw::handshake,
     tokens::{SECRET, signed, signed_with, time, token},
 };

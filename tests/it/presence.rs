@@ -6,9 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    Change, Proxy, RawClient, TestClient, TestHub,
-    client::Door,
-    eventually,
+    Change, Door, Proxy, RawClient, TestClient, TestHub, eventually,
     hub::{FAST, UNHURRIED},
 };
 

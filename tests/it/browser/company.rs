@@ -5,9 +5,8 @@ use thirtyfour::Key;
 
 use super::{AS_BY_DEFAULT, ROOM, unexpected};
 use crate::support::{
-    TestCluster, TestHub,
+    Door, TestCluster, TestHub,
     browser::{Browsers, Page},
-    client::Door,
     tokens,
 };
 

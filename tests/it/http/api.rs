@@ -31,7 +31,7 @@ async fn projects_and_rooms_are_made_listed_changed_and_deleted() {
     http.get("/api/projects/design?name=Ada").await.problem(404, "not_found");
     assert_eq!(http.get("/api/projects?name=Ada").await.json()["items"], json!([]));
 
-    let mut member = crate::support::client::Door::of(&hub).bearer(&token).enter().await;
+    let mut member = crate::support::Door::of(&hub).bearer(&token).enter().await;
     member.join("design/board").await;
     assert_eq!(ask(Method::DELETE, "/api/projects/design", json!({})).await.status, 204);
     assert_eq!(member.closed_with().await, 4403, "who is in a room of it is sent away");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{RawClient, TestClient, TestHub, client::Door, eventually, raw::handshake};
+use crate::support::{Door, RawClient, TestClient, TestHub, eventually, raw::handshake};
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_no_more() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{RawClient, TestClient, TestHub, client::NO_CLOSE_FRAME, hub::UNHURRIED};
+use crate::support::{RawClient, TestClient, TestHub, hub::UNHURRIED, pump::NO_CLOSE_FRAME};
 
 const MIB: usize = 1024 * 1024;
 /// A message that fills buffers.

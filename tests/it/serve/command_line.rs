@@ -6,8 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    TestHub,
-    client::Door,
+    Door, TestHub,
     hub::{Settings, run},
     tokens::SECRET,
 };

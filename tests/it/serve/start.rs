@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::support::{
-    TestClient, TestHub,
-    client::Door,
+    Door, TestClient, TestHub,
     tokens::{SECRET, token},
 };
 

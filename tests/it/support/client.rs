@@ -1,120 +1,27 @@
 //! A client that speaks the protocol's verbs over a real WebSocket. Each verb waits for its reply; when that does not
-//! come, the test fails with the frames seen so far.
-//!
-//! A task of its own reads the socket all the time, as a browser does, and so answers pings while the test does other
-//! things. Frames are kept until a verb asks for them, in their order.
+//! come, the test fails with the frames seen so far. Frames are kept until a verb asks for them, in their order.
 
 use std::{
     collections::{HashMap, VecDeque},
     time::Duration,
 };
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpStream,
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{
-        self,
-        client::IntoClientRequest as _,
-        protocol::{CloseFrame, frame::coding::CloseCode},
-    },
-};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 use super::{
     TestHub,
+    door::Door,
     frames::{Ack, Change, Cursor, Joined, Message, User},
     poll::PATIENCE,
+    pump::{Incoming, NO_CLOSE_FRAME, Socket, WsMessage, pump},
 };
-
-type WsMessage = tungstenite::Message;
-
-/// What a socket that ended without a close frame is said to have closed with.
-pub const NO_CLOSE_FRAME: u16 = 1006;
-
-/// How a client comes to the hub.
-pub struct Door {
-    address: String,
-    query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
-}
-
-/// A handshake that the hub refused.
-#[derive(Debug)]
-pub struct Refused {
-    pub status: u16,
-    pub body: Value,
-}
-
-impl Door {
-    pub fn of(hub: &TestHub) -> Self {
-        Self::at(hub.address())
-    }
-
-    /// By another address than the hub's own: a proxy's.
-    pub fn at(address: std::net::SocketAddr) -> Self {
-        Self { address: address.to_string(), query: Vec::new(), headers: Vec::new() }
-    }
-
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
-        self
-    }
-
-    pub fn name(self, name: &str) -> Self {
-        self.query("name", name)
-    }
-
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub fn bearer(self, token: &str) -> Self {
-        self.header("Authorization", format!("Bearer {token}"))
-    }
-
-    /// Goes in.
-    pub async fn enter(self) -> TestClient {
-        self.knock().await.unwrap_or_else(|refused| panic!("the hub let nobody in: {refused:?}"))
-    }
-
-    /// Asks to be refused.
-    pub async fn refused(self) -> Refused {
-        match self.knock().await {
-            Ok(_) => panic!("the hub let a client in"),
-            Err(refused) => refused,
-        }
-    }
-
-    /// Tries.
-    pub async fn knock(self) -> Result<TestClient, Refused> {
-        let mut url = url::Url::parse(&format!("ws://{}/ws", self.address)).expect("an address");
-        url.query_pairs_mut().extend_pairs(&self.query);
-        let mut request = url.as_str().into_client_request().expect("a request");
-        for (name, value) in &self.headers {
-            request.headers_mut().append(*name, value.parse().expect("a header"));
-        }
-        match tokio_tungstenite::connect_async_with_config(request, None, true).await {
-            Ok((socket, response)) => {
-                let chosen = response.headers().get("sec-websocket-protocol").cloned();
-                Ok(TestClient::on(socket, chosen.and_then(|value| value.to_str().map(str::to_owned).ok())).await)
-            }
-            Err(tungstenite::Error::Http(response)) => {
-                let body = response.body().as_deref().unwrap_or_default();
-                let body = serde_json::from_slice(body).unwrap_or_default();
-                Err(Refused { status: response.status().as_u16(), body })
-            }
-            Err(error) => panic!("no handshake: {error}"),
-        }
-    }
-}
 
 /// A connection to the hub. Dropped, its TCP connection ends without a close frame.
 pub struct TestClient {
@@ -135,11 +42,6 @@ pub struct TestClient {
     pump: JoinHandle<()>,
 }
 
-enum Incoming {
-    Frame(Value),
-    Closed(u16),
-}
-
 impl TestClient {
     /// A guest.
     pub async fn connect(hub: &TestHub, name: &str) -> Self {
@@ -153,7 +55,8 @@ impl TestClient {
         client
     }
 
-    async fn on(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, subprotocol: Option<String>) -> Self {
+    /// Takes over a socket after its handshake.
+    pub async fn on(socket: Socket, subprotocol: Option<String>) -> Self {
         let (to_socket, outgoing) = mpsc::unbounded_channel();
         let (incoming, from_socket) = mpsc::unbounded_channel();
         let mut client = Self {
@@ -475,35 +378,4 @@ impl Drop for TestClient {
     fn drop(&mut self) {
         self.pump.abort();
     }
-}
-
-/// Carries frames between the socket and the client until either ends.
-async fn pump(
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    mut outgoing: mpsc::UnboundedReceiver<WsMessage>,
-    incoming: mpsc::UnboundedSender<Incoming>,
-) {
-    let (mut sink, mut stream) = socket.split();
-    loop {
-        tokio::select! {
-            message = outgoing.recv() => match message {
-                // What cannot be sent any more shows as the end of the stream.
-                Some(message) => drop(sink.send(message).await),
-                None => return,
-            },
-            message = stream.next() => match message {
-                Some(Ok(WsMessage::Text(text))) => {
-                    let frame = serde_json::from_str(&text).expect("the hub speaks JSON");
-                    drop(incoming.send(Incoming::Frame(frame)));
-                }
-                // Told at once: the TCP connection lives on for a moment.
-                Some(Ok(WsMessage::Close(frame))) => {
-                    drop(incoming.send(Incoming::Closed(frame.map_or(1005, |frame| frame.code.into()))));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break,
-            },
-        }
-    }
-    drop(incoming.send(Incoming::Closed(NO_CLOSE_FRAME))); // the first code stands
 }

@@ -3,12 +3,14 @@
 pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod door;
 pub mod frames;
 pub mod http;
 pub mod hub;
 pub mod poll;
 pub mod ports;
 pub mod proxy;
+pub mod pump;
 pub mod raw;
 pub mod redis;
 pub mod resp;
@@ -17,6 +19,7 @@ pub mod traffic;
 
 pub use client::TestClient;
 pub use cluster::TestCluster;
+pub use door::Door;
 pub use frames::{Change, Joined};
 pub use hub::TestHub;
 pub use poll::{eventually, eventually_within};

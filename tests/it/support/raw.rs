@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{client::NO_CLOSE_FRAME, poll::PATIENCE};
+use super::{poll::PATIENCE, pump::NO_CLOSE_FRAME};
 
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
