@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CloseCode, ErrorCode, Frame, Json, User, VERSION};
+use super::{ErrorCode, Frame, Json, User, VERSION};
 use crate::{
     clock::{Timestamp, now_utc, rfc3339, wire_time},
     ids::{ConnectionId, MessageId, RoomId, Seq, UserId},
@@ -122,11 +122,6 @@ pub fn error(reference: Option<i64>, code: ErrorCode, message: &str, retry_after
         retry_after_ms: Option<u64>,
     }
     Frame::json(&Error { r#type: "error", r#ref: reference, code, message, retry_after_ms })
-}
-
-/// The close frame of a verdict.
-pub fn close(code: CloseCode) -> Frame {
-    Frame::close(code)
 }
 
 /// Who wrote a message or sent a broadcast.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::clock::now_utc;
+use crate::{clock::now_utc, protocol::User};
 
 const TTL: Duration = Duration::from_secs(30);
 
