@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use hubbub::{
     access::mint_token,
     app::App,
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// Every setting is a flag and an environment variable; a `.env` file in the working directory is read first.
 #[derive(Parser)]
-#[command(name = "hubbub", version, args_conflicts_with_subcommands = false)]
+#[command(name = "hubbub", version)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -84,7 +84,12 @@ fn main() -> ExitCode {
     {
         return fail(&format!(".env cannot be read: {}", plain_env_fault(&error)));
     }
-    let line = CommandLine::parse();
+    // Settings may stand before or behind the command.
+    let command = CommandLine::command().mut_args(|setting| setting.global(true));
+    let line = match CommandLine::from_arg_matches(&command.get_matches()) {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
     let config = match Config::from_settings(&line.settings) {
         Ok(config) => config,
         Err(faults) => return fail(&faults.to_string()),

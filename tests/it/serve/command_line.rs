@@ -116,3 +116,13 @@ async fn token_makes_one_that_the_hub_takes() {
         assert!(!failed.success && failed.out.is_empty(), "{bad:?}: {failed:?}");
     }
 }
+
+#[tokio::test]
+async fn settings_may_stand_before_or_behind_the_command() {
+    let home = TempDir::new().expect("a folder");
+    for arguments in [["--database-url", "sqlite:here.db", "migrate"], ["migrate", "--database-url", "sqlite:here.db"]]
+    {
+        let printed = printed(home.path(), &[], &arguments).await;
+        assert!(printed.contains("here.db"), "{arguments:?}: {printed}");
+    }
+}
