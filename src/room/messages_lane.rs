@@ -62,7 +62,9 @@ impl RoomActor {
                 let stored =
                     StoredMessage { seq, id: new.id, author: new.author, body: new.body, sent_at: new.sent_at };
                 if let Some(message) = encode(&room.id, &stored) {
-                    if let Some(event) = Event::message(&message) {
+                    if room.context.bus.is_up()
+                        && let Some(event) = Event::message(&message)
+                    {
                         room.publish(event, ctx);
                     }
                     room.offer(message, ctx);
