@@ -10,15 +10,6 @@ use crate::{
     ids::{ConnectionId, MessageId, RoomId, Seq, UserId},
 };
 
-/// Adds the `type` field in front of a struct's own.
-#[derive(Serialize)]
-struct Tagged<'a, T> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    fields: &'a T,
-}
-
 /// `welcome`, the first frame of a connection.
 pub fn welcome(connection: ConnectionId, user: &User, heartbeat_ms: u64, ttl_ms: u64, max_frame_bytes: usize) -> Frame {
     #[derive(Serialize)]
@@ -264,12 +255,13 @@ pub fn presence(
 ) -> Frame {
     #[derive(Serialize)]
     struct Presence<'a> {
+        r#type: &'static str,
         room: &'a RoomId,
         joins: &'a [JoinEntry<'a>],
         leaves: &'a [LeaveEntry<'a>],
         updates: &'a [UpdateEntry<'a>],
     }
-    Frame::json(&Tagged { kind: "presence", fields: &Presence { room, joins, leaves, updates } })
+    Frame::json(&Presence { r#type: "presence", room, joins, leaves, updates })
 }
 
 /// An entry of a member list: a user with their connections.

@@ -185,8 +185,6 @@ pub struct PublishMessage {
 pub struct SetPresence {
     /// Whose.
     pub connection: ConnectionId,
-    /// Echoed in an error.
-    pub reference: Option<i64>,
     /// The new state.
     pub state: Json,
 }
@@ -207,8 +205,6 @@ pub struct MoveCursor {
 pub struct BroadcastEvent {
     /// From whom.
     pub connection: ConnectionId,
-    /// Echoed in an error.
-    pub reference: Option<i64>,
     /// Its name.
     pub event: String,
     /// Its data.
@@ -221,8 +217,6 @@ pub struct BroadcastEvent {
 pub struct MarkRead {
     /// Whose connection says so.
     pub connection: ConnectionId,
-    /// Echoed in an error.
-    pub reference: Option<i64>,
     /// Up to where.
     pub seq: Seq,
 }

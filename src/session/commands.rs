@@ -60,17 +60,17 @@ impl Session {
             Command::Broadcast { room, event, data } => {
                 if let Some(room) = self.writable(reference, &room) {
                     let (event, data) = (event.into_owned(), data.map(json));
-                    room.address.do_send(BroadcastEvent { connection, reference, event, data });
+                    room.address.do_send(BroadcastEvent { connection, event, data });
                 }
             }
             Command::Presence { room, state } => {
                 if let Some(room) = self.joined(reference, &room) {
-                    room.address.do_send(SetPresence { connection, reference, state: json(state) });
+                    room.address.do_send(SetPresence { connection, state: json(state) });
                 }
             }
             Command::Read { room, seq } => {
                 if let Some(room) = self.joined(reference, &room) {
-                    room.address.do_send(MarkRead { connection, reference, seq });
+                    room.address.do_send(MarkRead { connection, seq });
                 }
             }
             Command::Leave { room } => {
