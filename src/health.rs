@@ -4,7 +4,10 @@
 //! are the health routes (under 30 ms even when everything hangs), readiness, and the `status` frames of the sessions.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -57,13 +60,19 @@ impl Links {
 pub struct Health {
     started: Instant,
     links: watch::Sender<Links>,
+    redis_fault: Mutex<Option<String>>,
     draining: AtomicBool,
 }
 
 impl Health {
     /// A hub that just started.
     pub fn new(links: Links) -> Self {
-        Self { started: Instant::now(), links: watch::Sender::new(links), draining: AtomicBool::new(false) }
+        Self {
+            started: Instant::now(),
+            links: watch::Sender::new(links),
+            redis_fault: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// Time since the start.
@@ -89,6 +98,16 @@ impl Health {
     /// The bus's finding.
     pub fn set_redis(&self, link: Link) {
         self.set(|links| links.redis = link);
+    }
+
+    /// What is wrong with Redis at the moment, in words for an operator.
+    pub fn redis_fault(&self) -> Option<String> {
+        self.redis_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What those who speak to Redis met.
+    pub fn set_redis_fault(&self, fault: Option<String>) {
+        *self.redis_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     fn set(&self, change: impl FnOnce(&mut Links)) {

@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `migrate`, `token`.
+//! The command line: `serve` (the default), `migrate`, `doctor`, `token`.
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
@@ -7,8 +7,9 @@ use hubbub::{
     access::mint_token,
     app::App,
     config::{Config, Settings},
+    doctor::Limits,
     ids::{ProjectId, UserId},
-    store::{Role, SqliteStore},
+    store::{self, Role},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,8 +31,26 @@ enum Command {
     Serve,
     /// Brings the database up to date and ends
     Migrate,
+    /// Checks settings, Redis and database, says what to change, and ends
+    ///
+    /// May be run on a server that is in use: what it writes it takes away again. Exit status: 0 when every check passed or
+    /// only warned, 1 when one failed, 2 when the settings cannot be read.
+    Doctor(DoctorArgs),
     /// Prints a token for development, signed with JWT_SECRET
     Token(TokenArgs),
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    /// Prints the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Time for one check, ms
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    check_timeout_ms: u64,
+    /// Time for all checks, ms
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    timeout_ms: u64,
 }
 
 #[derive(Args)]
@@ -61,6 +80,9 @@ fn parse_role(text: &str) -> Result<(ProjectId, Role), String> {
     Ok((project.parse().map_err(|fault| format!("`{project}`: {fault}"))?, role))
 }
 
+/// The exit status for settings that cannot be read, as for flags that are not known.
+const UNREADABLE: u8 = 2;
+
 /// Allocations over it are given back to the system when they are freed. Left to itself, glibc raises the limit to
 /// megabytes, and the memory of large frames, once touched, ends up under the buffers of idle connections: 2 KiB for each.
 /// Just over the 8 KiB of those buffers.
@@ -76,13 +98,14 @@ fn tune_allocator() {
 #[cfg(not(target_env = "gnu"))]
 fn tune_allocator() {}
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     tune_allocator();
     // A missing .env is the usual case; a broken one must not pass silently.
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
-        return fail(&format!(".env cannot be read: {}", plain_env_fault(&error)));
+        fail(&format!(".env cannot be read: {}", plain_env_fault(&error)));
+        return ExitCode::from(UNREADABLE);
     }
     // Settings may stand before or behind the command.
     let command = CommandLine::command().mut_args(|setting| setting.global(true));
@@ -90,17 +113,19 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => error.exit(),
     };
+    let command = line.command.unwrap_or(Command::Serve);
     let config = match Config::from_settings(&line.settings) {
         Ok(config) => config,
-        Err(faults) => return fail(&faults.to_string()),
+        Err(faults) => return refuse(&command, faults.texts(), &faults.to_string()),
     };
-    if let Err(fault) = start_log(&line.settings) {
-        return fail(&fault);
+    if let Err(fault) = start_log(&line.settings, &command) {
+        return refuse(&command, std::slice::from_ref(&fault), &fault);
     }
     let system = actix_web::rt::System::new();
-    match line.command.unwrap_or(Command::Serve) {
+    match command {
         Command::Serve => system.block_on(serve(config)),
         Command::Migrate => system.block_on(migrate(config)),
+        Command::Doctor(args) => system.block_on(doctor(&config, &args)),
         Command::Token(args) => token(&config, &args),
     }
 }
@@ -110,6 +135,11 @@ async fn serve(config: Config) -> ExitCode {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("signals cannot be caught: {error}")),
     };
+    // A database file that reaches the limit of `ulimit -f` is as a full disk, and no reason to die. Caught once, the signal
+    // stays caught.
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        return fail(&format!("signals cannot be caught: {error}"));
+    }
     let app = match App::start(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error.to_string()),
@@ -133,13 +163,37 @@ fn at_once() -> ExitCode {
 }
 
 async fn migrate(config: Config) -> ExitCode {
-    match SqliteStore::migrate_only(&config.database.path, config.database.busy_timeout).await {
+    match store::migrate(&config.database).await {
         Ok(applied) => {
-            say(&format!("{}: {applied} migration(s) applied, up to date", config.database.path.display()));
+            say(&format!("{}: {applied} migration(s) applied, up to date", config.database.location));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&format!("DATABASE_URL: {error}")),
     }
+}
+
+/// The settings cannot be used: says why, to a program that reads the doctor's report as well.
+fn refuse(command: &Command, faults: &[String], text: &str) -> ExitCode {
+    let Command::Doctor(args) = command else { return fail(text) };
+    if args.json {
+        say(&serde_json::json!({"status": "unreadable", "faults": faults}).to_string());
+    } else {
+        fail(text);
+    }
+    ExitCode::from(UNREADABLE)
+}
+
+async fn doctor(config: &Config, args: &DoctorArgs) -> ExitCode {
+    let limits =
+        Limits { check: Duration::from_millis(args.check_timeout_ms), whole: Duration::from_millis(args.timeout_ms) };
+    let report = hubbub::doctor::examine(config, limits).await;
+    if args.json {
+        say(&report.to_json().to_string());
+    } else {
+        say(report.to_text(std::io::IsTerminal::is_terminal(&std::io::stdout())).trim_end());
+    }
+    // Not by returning: a name that does not resolve or a disk that hangs would be waited for.
+    std::process::exit(report.exit_status().into());
 }
 
 fn token(config: &Config, args: &TokenArgs) -> ExitCode {
@@ -161,11 +215,14 @@ fn token(config: &Config, args: &TokenArgs) -> ExitCode {
     }
 }
 
-fn start_log(settings: &Settings) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
+/// The doctor logs nothing: all that it has to say is in its report.
+fn start_log(settings: &Settings, command: &Command) -> Result<(), String> {
+    // It warns of every cookie that is not ours: anybody could fill the log with that.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("actix_session=off,{}", settings.log))
         .map_err(|error| format!("HUBBUB_LOG: `{}` is no filter: {error}", settings.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format.as_str() {
+        "text" | "json" if matches!(command, Command::Doctor(_)) => {}
         "text" => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         "json" => log.json().init(),
         other => return Err(format!("HUBBUB_LOG_FORMAT: `{other}` is neither text nor json")),

@@ -84,16 +84,16 @@ impl Access {
     /// `NotFound` for what is not there, may not be seen or may not be made; `Forbidden` when the role does not suffice.
     pub async fn authorize(&self, identity: &Identity, room: &RoomId, need: Need) -> Result<Grant, AccessError> {
         let id = room.project();
-        let project = match self.store.project(&id).await? {
+        let project = match self.catalogue.project(&id).await? {
             Some(project) => project,
             None if need == Need::Join => self.make_project(identity, id).await?,
             None => return Err(AccessError::NotFound),
         };
         let role = self.grant(identity, project, need).await?.role;
         let key = if need == Need::Join && Need::Send.allowed_to(role) {
-            self.store.ensure_room(room).await?
+            self.catalogue.ensure_room(room).await?
         } else {
-            self.store.room(room, None).await?.map(|row| row.key)
+            self.catalogue.room(room).await?
         };
         Ok(Grant { room: key.ok_or(AccessError::NotFound)?, role })
     }
@@ -103,7 +103,7 @@ impl Access {
     /// # Errors
     /// As [`authorize`](Self::authorize), and nothing is made.
     pub async fn project(&self, identity: &Identity, id: &ProjectId, need: Need) -> Result<ProjectGrant, AccessError> {
-        let project = self.store.project(id).await?.ok_or(AccessError::NotFound)?;
+        let project = self.catalogue.project(id).await?.ok_or(AccessError::NotFound)?;
         self.grant(identity, project, need).await
     }
 
@@ -112,24 +112,31 @@ impl Access {
         if need.allowed_to(grant.role) { Ok(grant) } else { Err(AccessError::Forbidden) }
     }
 
-    /// What somebody is in a project that the store has just shown.
-    ///
-    /// # Errors
-    /// `NotFound` when they may not see it.
-    pub async fn standing(&self, identity: &Identity, project: Project) -> Result<ProjectGrant, AccessError> {
-        let named = self.named_role(identity, &project.id).await?;
-        let role = named.or(role_by_visibility(project.visibility, identity.kind)).ok_or(AccessError::NotFound)?;
-        Ok(ProjectGrant { project, role, named: named.is_some() })
-    }
-
-    /// The role by claim or membership.
-    async fn named_role(&self, identity: &Identity, project: &ProjectId) -> Result<Option<Role>, StoreError> {
-        let claimed = identity.claimed_role(project);
+    /// What somebody is in a project that was just shown to exist.
+    async fn standing(&self, identity: &Identity, project: Project) -> Result<ProjectGrant, AccessError> {
         let stored = match identity.proven_user() {
-            Some(user) if claimed != Some(Role::Owner) => self.store.role(project, user).await?,
+            Some(user) if identity.claimed_role(&project.id) != Some(Role::Owner) => {
+                self.catalogue.role(&project.id, user).await?
+            }
             _ => None,
         };
-        Ok(claimed.max(stored))
+        with_role(identity, project, stored).ok_or(AccessError::NotFound)
+    }
+
+    /// What somebody is in those of the projects that they may see.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn standings(
+        &self,
+        identity: &Identity,
+        projects: Vec<Project>,
+    ) -> Result<Vec<ProjectGrant>, AccessError> {
+        let stored = match identity.proven_user() {
+            Some(user) => self.catalogue.roles(projects.iter().map(|project| &project.id), user).await?,
+            None => vec![None; projects.len()],
+        };
+        Ok(projects.into_iter().zip(stored).filter_map(|(project, role)| with_role(identity, project, role)).collect())
     }
 
     async fn make_project(&self, identity: &Identity, id: ProjectId) -> Result<Project, AccessError> {
@@ -140,12 +147,19 @@ impl Access {
         }
         let visibility = if self.allow_guests { Visibility::Public } else { Visibility::Private };
         let project = Project { name: id.as_str().into(), id, visibility, created_at: now_utc() };
-        if self.store.create_project(&project, None).await? {
+        if self.catalogue.create_project(&project, None).await? {
             return Ok(project);
         }
         // Somebody else was faster, perhaps with another visibility.
-        self.store.project(&project.id).await?.ok_or(AccessError::NotFound)
+        self.catalogue.project(&project.id).await?.ok_or(AccessError::NotFound)
     }
+}
+
+/// The role by claim or membership, else by visibility; `None` for whoever may not see it.
+fn with_role(identity: &Identity, project: Project, stored: Option<Role>) -> Option<ProjectGrant> {
+    let named = identity.claimed_role(&project.id).max(stored);
+    let role = named.or(role_by_visibility(project.visibility, identity.kind))?;
+    Some(ProjectGrant { project, role, named: named.is_some() })
 }
 
 fn role_by_visibility(visibility: Visibility, kind: IdentityKind) -> Option<Role> {

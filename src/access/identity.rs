@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{IdentifyError, color};
+use super::{IdentifyError, SessionRef, color, sessions::Owner};
 use crate::{
     clock::Timestamp,
     ids::{ProjectId, UserId},
     protocol::User,
-    store::{Author, Role},
+    store::{Author, Role, UserProfile},
 };
 
 /// The longest display name, in characters.
@@ -30,8 +30,10 @@ pub struct Identity {
     pub kind: IdentityKind,
     /// Roles that the token claims, at most one per project.
     pub projects: Box<[(ProjectId, Role)]>,
-    /// From when on the token does not count any more.
+    /// From when on the token does not count any more, or the session unless it is used.
     pub expires_at: Option<Timestamp>,
+    /// The cookie session that they were identified by.
+    pub session: Option<SessionRef>,
 }
 
 /// How somebody was identified.
@@ -41,7 +43,7 @@ pub enum IdentityKind {
     Anonymous,
     /// By a name that they gave themselves. Proves nothing: their user id stands in every member list.
     Guest,
-    /// By a signed token.
+    /// By a signed token, or by a code sent to their address; or by a session that began so.
     Token,
 }
 
@@ -52,12 +54,40 @@ impl Identity {
         Self::without_token("guest-anonymous", "Anonymous", IdentityKind::Anonymous)
     }
 
+    /// Whoever a cookie session is for.
+    pub(super) fn of_session(session: SessionRef, owner: Owner, expires_at: Timestamp) -> Self {
+        Self {
+            user: Arc::new(owner.user),
+            kind: if owner.guest { IdentityKind::Guest } else { IdentityKind::Token },
+            projects: owner.projects.into(),
+            expires_at: Some(expires_at),
+            session: Some(session),
+        }
+    }
+
+    /// A user by the profile that the hub keeps of them.
+    pub fn of_profile(profile: &UserProfile) -> Self {
+        let user = User {
+            user_id: profile.id.clone(),
+            name: profile.name.clone(),
+            color: profile.color.clone().unwrap_or_else(|| color::of(&profile.id)),
+            avatar_url: profile.avatar_url.clone(),
+        };
+        Self {
+            user: Arc::new(user),
+            kind: IdentityKind::Token,
+            projects: Box::default(),
+            expires_at: None,
+            session: None,
+        }
+    }
+
     /// The role that the token claims in a project.
     pub fn claimed_role(&self, project: &ProjectId) -> Option<Role> {
         self.projects.iter().find(|(named, _)| named == project).map(|(_, role)| *role)
     }
 
-    /// The user id where it was proven by a token, which is what stored roles are kept under.
+    /// The user id where it was proven, which is what stored roles and profiles are kept under.
     pub fn proven_user(&self) -> Option<&UserId> {
         (self.kind == IdentityKind::Token).then_some(&self.user.user_id)
     }
@@ -75,7 +105,7 @@ impl Identity {
         // Cannot fail: `guest-` and a UUID or a word is a user id.
         let user_id: UserId = user_id.parse().unwrap_or_else(|_| unreachable!("a guest's id is a user id"));
         let user = User { color: color::of(&user_id), user_id, name: name.into(), avatar_url: None };
-        Self { user: Arc::new(user), kind, projects: Box::default(), expires_at: None }
+        Self { user: Arc::new(user), kind, projects: Box::default(), expires_at: None, session: None }
     }
 }
 
@@ -86,15 +116,19 @@ pub fn is_guest(user: &UserId) -> bool {
 
 /// A guest by their name, and by `guest_id` where several share it.
 pub(super) fn guest(name: &str, guest_id: Option<&str>) -> Result<Identity, IdentifyError> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        return Err(IdentifyError::Name);
-    }
+    let name = checked_name(name).ok_or(IdentifyError::Name)?;
     let id = match guest_id {
         Some(given) => given.parse().map_err(|_| IdentifyError::GuestId)?,
         None => Uuid::new_v5(&GUEST_NAMESPACE, name.as_bytes()),
     };
     Ok(Identity::without_token(&format!("{GUEST_PREFIX}{id}"), name, IdentityKind::Guest))
+}
+
+/// A name as it is shown, if it is a good one.
+pub(super) fn checked_name(name: &str) -> Option<&str> {
+    let name = name.trim();
+    let bad = name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control);
+    (!bad).then_some(name)
 }
 
 #[cfg(test)]

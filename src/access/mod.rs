@@ -9,12 +9,22 @@ mod address;
 mod authorize;
 mod color;
 mod identity;
+mod keys;
+pub mod limits;
+mod operator;
 mod origin;
+mod profile;
+pub mod secrets;
+pub mod sessions;
 mod token;
 
 pub use authorize::{AccessError, Grant, Need, ProjectGrant};
 pub use identity::{Identity, IdentityKind, is_guest};
+pub use keys::Keys;
+pub use operator::{Operator, OperatorError};
 pub use origin::OriginError;
+pub use profile::{ProfileChange, ProfileFault};
+pub use sessions::{SessionRef, Sessions};
 pub use token::{TokenError, mint_token};
 
 use std::{net::IpAddr, sync::Arc};
@@ -22,10 +32,11 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::{HttpRequest, http::header};
 use ipnet::IpNet;
 
-use self::token::TokenVerifier;
+use self::{sessions::Presented, token::TokenVerifier};
 use crate::{
+    cache::Catalogue,
     config::{AccessConfig, AllowedOrigins},
-    store::Store,
+    redis::Fault,
 };
 
 /// Identities, origins and roles, one for the whole hub.
@@ -34,7 +45,7 @@ pub struct Access {
     tokens: Option<TokenVerifier>,
     allowed_origins: AllowedOrigins,
     trusted_proxies: Vec<IpNet>,
-    store: Arc<dyn Store>,
+    catalogue: Arc<Catalogue>,
 }
 
 /// Why nobody was identified; the text is fit to be shown and never repeats a token.
@@ -52,25 +63,33 @@ pub enum IdentifyError {
     /// `?guest_id=` is not a UUID.
     #[error("parameter `guest_id` must be a UUID")]
     GuestId,
+    /// The request has a session's cookie, and nobody can say whose.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
+/// What is kept in Redis (sessions, one-time secrets) cannot be looked up or changed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sessions and codes are unavailable: {0}")]
+pub struct Unavailable(#[from] Fault);
+
 impl Access {
-    /// Takes the settings; roles come from `store`.
-    pub fn new(config: &AccessConfig, trusted_proxies: Vec<IpNet>, store: Arc<dyn Store>) -> Self {
+    /// Takes the settings; roles come from the `catalogue`.
+    pub fn new(config: &AccessConfig, trusted_proxies: Vec<IpNet>, catalogue: Arc<Catalogue>) -> Self {
         Self {
             allow_guests: config.allow_guests,
             tokens: config.jwt_secret.as_ref().map(|secret| TokenVerifier::new(secret.expose())),
             allowed_origins: config.allowed_origins.clone(),
             trusted_proxies,
-            store,
+            catalogue,
         }
     }
 
-    /// Who is connecting; the first that is there decides, good or bad: `Authorization: Bearer`, `?token=`, and where
-    /// guests are allowed `?name=` (with `?guest_id=` to tell two people of one name apart).
+    /// Who is connecting; the first that is there decides, good or bad: `Authorization: Bearer`, `?token=`, the cookie of a
+    /// session that lasts, and where guests are allowed `?name=` (with `?guest_id=` to tell two people of one name apart).
     ///
     /// # Errors
-    /// 401 for a bad token or for nobody, 400 for a bad parameter.
+    /// 401 for a bad token or for nobody, 400 for a bad parameter, 503 when the cookie cannot be looked up.
     pub fn identify(&self, request: &HttpRequest) -> Result<Identity, IdentifyError> {
         if let Some(token) = bearer(request) {
             return Ok(self.verify_token(token)?);
@@ -79,12 +98,40 @@ impl Access {
         if let Some(token) = &parameters.token {
             return Ok(self.verify_token(token)?);
         }
+        if let Some(identity) = self.by_session(request)? {
+            return Ok(identity);
+        }
         match (&parameters.name, self.allow_guests) {
             (Some(name), true) => identity::guest(name, parameters.guest_id.as_deref()),
             (Some(_), false) => Err(IdentifyError::Missing("guests are not allowed here, a token is needed")),
             (None, true) => Err(IdentifyError::Missing("with a token, or with a name as the parameter `name`")),
             (None, false) => Err(IdentifyError::Missing("a token is needed")),
         }
+    }
+
+    /// Whoever the request's cookie session is for, if its page may use cookies.
+    ///
+    /// # Errors
+    /// The session cannot be looked up now.
+    pub fn by_session(&self, request: &HttpRequest) -> Result<Option<Identity>, Unavailable> {
+        match sessions::presented(request) {
+            Presented::Session { session, owner, expires_at } if self.cookies_count(request) => {
+                Ok(Some(Identity::of_session(session, *owner, expires_at)))
+            }
+            Presented::Unavailable if self.cookies_count(request) => Err(Unavailable(Fault::Disconnected)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A guest by their name.
+    ///
+    /// # Errors
+    /// The name or id breaks its rule; guests are not allowed.
+    pub fn guest(&self, name: &str, guest_id: Option<&str>) -> Result<Identity, IdentifyError> {
+        if !self.allow_guests {
+            return Err(IdentifyError::Missing("guests are not allowed here, a token is needed"));
+        }
+        identity::guest(name, guest_id)
     }
 
     /// As [`identify`](Self::identify), for requests that only read: where guests are allowed nobody has to say a name.
@@ -117,6 +164,33 @@ impl Access {
         origin::check(&self.allowed_origins, origins, host)
     }
 
+    /// Whether a cookie says who sent this request. It does for the pages of the hub itself and of origins listed by name,
+    /// and where no page is involved; `ALLOWED_ORIGINS=*` opens the hub to other pages, not their visitors' sessions.
+    pub fn cookies_count(&self, request: &HttpRequest) -> bool {
+        let headers = request.headers();
+        if headers.contains_key(header::ORIGIN) {
+            let listed = match &self.allowed_origins {
+                AllowedOrigins::Any => &AllowedOrigins::Listed(Vec::new()),
+                listed => listed,
+            };
+            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            return origin::check(listed, headers.get_all(header::ORIGIN), host).is_ok();
+        }
+        // Browsers that leave `Origin` out say at least whether the request is another site's.
+        let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+        matches!(site, None | Some(b"same-origin" | b"none"))
+    }
+
+    /// Whether the client came over TLS, as far as a trusted proxy says so.
+    pub fn came_by_tls(&self, request: &HttpRequest) -> bool {
+        let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+        let trusted = peer.is_some_and(|peer| self.trusted_proxies.iter().any(|net| net.contains(&peer)));
+        // The nearest proxy writes last.
+        let proto = request.headers().get_all("x-forwarded-proto").last().and_then(|value| value.to_str().ok());
+        let proto = proto.and_then(|list| list.rsplit(',').next()).map(str::trim);
+        trusted && proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+
     /// The client's address: the peer, or what a trusted proxy says it is.
     pub fn client_ip(&self, request: &HttpRequest) -> IpAddr {
         let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
@@ -124,7 +198,8 @@ impl Access {
     }
 }
 
-fn bearer(request: &HttpRequest) -> Option<&str> {
+/// The token of an `Authorization: Bearer` header.
+pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
     // Other schemes belong to a proxy in front of the hub, and so do bytes that are no text.
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.trim().split_once(' ')?;

@@ -6,16 +6,19 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    bus::LocalBus,
+    cache::{Cache, Catalogue},
     clock::{Duration, now_utc},
     config::{Config, Settings},
-    ids::{ProjectId, RoomId, UserId},
-    store::{Project, Role, SqliteStore, Visibility},
+    ids::{InstanceId, ProjectId, RoomId, UserId},
+    store::{CountedStore, Project, Role, SqliteStore, Store, Visibility},
 };
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 struct Hub {
     access: Access,
+    catalogue: Arc<Catalogue>,
     store: Arc<dyn Store>,
     _folder: TempDir,
 }
@@ -26,8 +29,16 @@ async fn hub(flags: &[&str]) -> Hub {
     let config = Config::from_settings(&Settings::from_arg_matches(&matches).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("hub.db"), Duration::from_secs(5), 2).await.unwrap();
-    let store: Arc<dyn Store> = Arc::new(store);
-    Hub { access: Access::new(&config.access, config.listen.trusted_proxies, store.clone()), store, _folder: folder }
+    let store = Arc::new(CountedStore::new(Arc::new(store)));
+    let bus = Arc::new(LocalBus::default());
+    let cache = Cache::start(&config.cache, InstanceId::random(), store.clone(), bus, None);
+    let catalogue = Arc::new(Catalogue::new(store.clone(), cache));
+    Hub {
+        access: Access::new(&config.access, config.listen.trusted_proxies, catalogue.clone()),
+        catalogue,
+        store,
+        _folder: folder,
+    }
 }
 
 const GUESTS: [&str; 2] = ["--allow-guests", "true"];
@@ -60,9 +71,9 @@ impl Hub {
     async fn project(&self, id: &str, visibility: Visibility, members: &[(&str, Role)]) {
         let id: ProjectId = id.parse().unwrap();
         let project = Project { name: id.as_str().into(), id: id.clone(), visibility, created_at: now_utc() };
-        assert!(self.store.create_project(&project, None).await.unwrap());
+        assert!(self.catalogue.create_project(&project, None).await.unwrap());
         for (user, role) in members {
-            self.store.put_member(&id, &user.parse::<UserId>().unwrap(), *role).await.unwrap();
+            self.catalogue.put_member(&id, &user.parse::<UserId>().unwrap(), *role).await.unwrap();
         }
         self.store.ensure_room(&RoomId::new(&id, "r").unwrap()).await.unwrap();
     }

@@ -108,7 +108,10 @@ fn identity(claims: &Map<String, Value>) -> Result<Identity, TokenError> {
         Some(given) => color::parse(given).ok_or(TokenError::Claim("color"))?,
         None => color::of(&user_id),
     };
-    let avatar_url = text(claims, "avatar_url")?.map(picture).transpose()?;
+    let avatar_url = match text(claims, "avatar_url")? {
+        Some(given) => Some(checked_picture(given).ok_or(TokenError::Claim("avatar_url"))?),
+        None => None,
+    };
     let name = text(claims, "name")?.map(shown_name).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| shown_name(sub));
     Ok(Identity {
@@ -116,6 +119,7 @@ fn identity(claims: &Map<String, Value>) -> Result<Identity, TokenError> {
         kind: IdentityKind::Token,
         projects: roles(claims.get("projects"))?,
         expires_at: Some(expiry(claims)?),
+        session: None,
     })
 }
 
@@ -137,10 +141,10 @@ fn shown_name(name: &str) -> String {
     plain.trim().into()
 }
 
-fn picture(address: &str) -> Result<String, TokenError> {
+/// The address of a picture as it is shown, if it is a good one.
+pub(super) fn checked_picture(address: &str) -> Option<String> {
     let url = url::Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let url = url.map(String::from).filter(|url| url.len() <= AVATAR_URL_BYTES_MAX);
-    url.ok_or(TokenError::Claim("avatar_url"))
+    url.map(String::from).filter(|url| url.len() <= AVATAR_URL_BYTES_MAX)
 }
 
 fn roles(claim: Option<&Value>) -> Result<Box<[(ProjectId, Role)]>, TokenError> {

@@ -5,13 +5,17 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    AccessConfig, AllowedOrigins, Config, DatabaseConfig, Faults, LimitsConfig, ListenConfig, Rates, RedisConfig,
-    RoomConfig, Secret, Settings,
+    AccessConfig, AllowedOrigins, Config, Faults, LimitsConfig, ListenConfig, MetricsAccess, Rates, RoomConfig, Secret,
+    Settings, database::database, identity, redis,
 };
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// HS256 wants a key as long as its hash (RFC 7518, 3.2).
 const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Too long to be guessed.
+const METRICS_TOKEN_BYTES_MIN: usize = 32;
+/// Nobody guesses so many.
+const ADMIN_TOKEN_BYTES_MIN: usize = 32;
 
 impl Config {
     /// Checks all settings.
@@ -23,11 +27,16 @@ impl Config {
         let listen = listen(settings, &mut faults);
         let access = access(settings, listen.host, &mut faults);
         let config = Self {
+            sessions: identity::sessions(settings, &access, &mut faults),
+            rate_limits: identity::rate_limits(settings, &mut faults),
+            mail: identity::mail(settings, &mut faults),
             access,
             database: database(settings, &mut faults),
-            redis: redis(settings, &mut faults),
+            redis: redis::check(settings, &mut faults),
+            cache: super::cache::check(settings, &mut faults),
             room: room(settings, &mut faults),
             limits: limits(settings, &mut faults),
+            metrics: metrics(settings, listen.host, &mut faults),
             drain_timeout: faults.millis("DRAIN_TIMEOUT_MS", &settings.drain_timeout_ms, 0, DAY_MS),
             listen,
         };
@@ -66,6 +75,13 @@ fn access(settings: &Settings, host: IpAddr, faults: &mut Faults) -> AccessConfi
         faults.add(
             "JWT_SECRET",
             format_args!("is shorter than {JWT_SECRET_BYTES_MIN} bytes; `openssl rand -hex 32` makes a good one"),
+        );
+    }
+    let admin_token = settings.admin_token.clone().filter(|token| !token.is_empty()).map(Secret);
+    if admin_token.as_ref().is_some_and(|token| token.0.len() < ADMIN_TOKEN_BYTES_MIN) {
+        faults.add(
+            "ADMIN_TOKEN",
+            format_args!("is shorter than {ADMIN_TOKEN_BYTES_MIN} bytes; `openssl rand -hex 32` makes a good one"),
         );
     }
     let allow_guests = match settings.allow_guests.trim() {
@@ -107,74 +123,21 @@ fn access(settings: &Settings, host: IpAddr, faults: &mut Faults) -> AccessConfi
                 .collect(),
         )
     };
-    AccessConfig { allow_guests, jwt_secret, allowed_origins }
+    AccessConfig { allow_guests, jwt_secret, admin_token, allowed_origins }
 }
 
-fn database(settings: &Settings, faults: &mut Faults) -> DatabaseConfig {
-    let path = match settings.database_url.trim().strip_prefix("sqlite:") {
-        Some(path) => path.strip_prefix("//").unwrap_or(path),
-        None => {
-            faults.add("DATABASE_URL", "must be sqlite:PATH (as in sqlite:data/hubbub.db)");
-            ""
+/// As for guests, a loopback address is taken for a machine of one's own.
+fn metrics(settings: &Settings, host: IpAddr, faults: &mut Faults) -> MetricsAccess {
+    match settings.metrics_token.as_deref().filter(|token| !token.is_empty()) {
+        Some(token) if token.len() < METRICS_TOKEN_BYTES_MIN => {
+            let remedy = "`openssl rand -hex 32` makes a good one";
+            faults.add("METRICS_TOKEN", format_args!("is shorter than {METRICS_TOKEN_BYTES_MIN} bytes; {remedy}"));
+            MetricsAccess::Closed
         }
-    };
-    if path.is_empty() && settings.database_url.starts_with("sqlite:") {
-        faults.add("DATABASE_URL", "names no file; write sqlite:data/hubbub.db");
+        Some(token) => MetricsAccess::Token(Secret(token.to_owned())),
+        None if host.is_loopback() => MetricsAccess::Open,
+        None => MetricsAccess::Closed,
     }
-    DatabaseConfig {
-        path: path.into(),
-        busy_timeout: faults.millis("DATABASE_BUSY_TIMEOUT_MS", &settings.database_busy_timeout_ms, 1, 60_000),
-        readers: faults.number("DATABASE_READERS", &settings.database_readers, 1, 64),
-    }
-}
-
-fn redis(settings: &Settings, faults: &mut Faults) -> Option<RedisConfig> {
-    let wanted = faults.flag("USE_REDIS", &settings.use_redis);
-    let tls = faults.flag("REDIS_TLS_ENABLED", &settings.redis_tls_enabled);
-    let port: u16 = faults.parse("REDIS_PORT", &settings.redis_port, "a port, 0 to 65535");
-    let given = |value: &Option<String>| value.clone().filter(|text| !text.trim().is_empty());
-    let url = match (given(&settings.redis_url), given(&settings.redis_host)) {
-        (Some(url), _) => url,
-        (None, Some(host)) => {
-            let mut url = url::Url::parse(if tls { "rediss://host" } else { "redis://host" }).ok()?;
-            if url.set_host(Some(&host)).is_err() {
-                faults.add("REDIS_HOST", format_args!("`{host}` is not a host name"));
-            }
-            // Neither fails on an address with a host.
-            let _ = url.set_port(Some(port));
-            let _ = url.set_password(given(&settings.redis_password).as_deref());
-            url.into()
-        }
-        (None, None) => String::new(),
-    };
-    if !url.is_empty()
-        && let Err(fault) = check_redis_url(&url)
-    {
-        faults.add("REDIS_URL", fault);
-    }
-    let config = RedisConfig {
-        url: Secret(url),
-        key_prefix: settings.redis_key_prefix.clone(),
-        connect_timeout: faults.millis("REDIS_CONNECT_TIMEOUT", &settings.redis_connect_timeout, 1, 600_000),
-        command_timeout: faults.millis("REDIS_COMMAND_TIMEOUT", &settings.redis_command_timeout, 1, 600_000),
-    };
-    (wanted && !config.url.0.is_empty()).then_some(config)
-}
-
-/// Says what is wrong with an address without repeating it: it may hold a password.
-fn check_redis_url(text: &str) -> Result<(), &'static str> {
-    const SCHEMES: [&str; 6] =
-        ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
-    let url = url::Url::parse(text)
-        .map_err(|_| "is not an address; write redis://user:password@host:6379 (percent-encode special characters)")?;
-    let scheme = url.scheme().replace("valkey", "redis");
-    if !SCHEMES.contains(&scheme.as_str()) {
-        return Err("must start with redis://, rediss://, redis-cluster:// or redis-sentinel://");
-    }
-    if !url.has_host() || url.host_str().is_none_or(str::is_empty) {
-        return Err("names no host; write redis://host:6379");
-    }
-    Ok(())
 }
 
 fn room(settings: &Settings, faults: &mut Faults) -> RoomConfig {
@@ -190,6 +153,7 @@ fn room(settings: &Settings, faults: &mut Faults) -> RoomConfig {
         cursor_tick: faults.millis("CURSOR_TICK_MS", &settings.cursor_tick_ms, 5, 10_000),
         flush_interval: faults.millis("FLUSH_INTERVAL_MS", &settings.flush_interval_ms, 1, 1_000),
         idle: faults.millis("ROOM_IDLE_MS", &settings.room_idle_ms, 0, DAY_MS),
+        replay_bytes_max: faults.number("REPLAY_BYTES_MAX", &settings.replay_bytes_max, 0, 64 << 30),
     }
 }
 
@@ -231,19 +195,19 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Faults {
-    fn add(&mut self, variable: &str, fault: impl fmt::Display) {
+    pub(super) fn add(&mut self, variable: &str, fault: impl fmt::Display) {
         self.0.push(format!("{variable}: {fault}"));
     }
 
     /// The parsed value, or a stand-in after the fault was noted.
-    fn parse<T: FromStr + Default>(&mut self, variable: &str, text: &str, expected: &str) -> T {
+    pub(super) fn parse<T: FromStr + Default>(&mut self, variable: &str, text: &str, expected: &str) -> T {
         text.trim().parse().unwrap_or_else(|_| {
             self.add(variable, format_args!("`{text}` is not {expected}"));
             T::default()
         })
     }
 
-    fn number<T: FromStr + PartialOrd + fmt::Display + Copy + Default>(
+    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display + Copy + Default>(
         &mut self,
         variable: &str,
         text: &str,
@@ -259,11 +223,11 @@ impl Faults {
         }
     }
 
-    fn millis(&mut self, variable: &str, text: &str, min: u64, max: u64) -> Duration {
+    pub(super) fn millis(&mut self, variable: &str, text: &str, min: u64, max: u64) -> Duration {
         Duration::from_millis(self.number(variable, text, min, max))
     }
 
-    fn flag(&mut self, variable: &str, text: &str) -> bool {
+    pub(super) fn flag(&mut self, variable: &str, text: &str) -> bool {
         match text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,

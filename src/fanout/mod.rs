@@ -1,18 +1,21 @@
 //! Between rooms and sockets: one fan-out per worker thread.
 //!
 //! A room sends a frame once to each worker thread that has members; the fan-out puts it into each member's [`Outbox`],
-//! at once when the room was quiet, else together with what comes within the next few milliseconds. As it is the one place
+//! at once when the room was quiet, else together with what comes within the next few milliseconds. Members that do not
+//! keep up are skipped and later told the sense of what they missed. As it is the one place
 //! that is polled whatever a peer does, it also pings the silent, judges the dead and the slow, and sends everybody away
 //! when the hub stops.
 
 mod lane;
+mod missed;
 mod outbox;
+pub(crate) mod tally;
 
 pub use outbox::{Outbox, SocketHandle};
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,14 +25,15 @@ use std::{
 };
 
 use actix::prelude::*;
-use lane::RoomLane;
+use lane::{Look, RoomLane};
 
 use crate::{
+    access::sessions::CloseConnection,
     config::{LimitsConfig, RoomConfig},
     ids::ConnectionId,
     protocol::{CloseCode, Frame, outbound},
     room::{
-        messages::{DeliverFrame, FanoutAddress, FanoutId, RoomSlot},
+        messages::{DeliverFrame, FanoutAddress, FanoutId, ReadMissed, RoomSlot},
         pacer::Pace,
     },
 };
@@ -38,6 +42,8 @@ use crate::{
 /// several microseconds, and a batch should not be due again before the last one is out.
 const BATCH_INTERVAL_PER_MEMBER: Duration = Duration::from_micros(20);
 const BATCH_INTERVAL_MAX: Duration = Duration::from_millis(20);
+/// How often is looked whether readers that lag have drained: with a step of 64 KiB a time, 6 MB/s for each.
+const LAGGARDS_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a connection that was told to go has until its socket is shut from outside.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// Sending clients away takes so long for each, within the drain window.
@@ -80,6 +86,8 @@ impl Fanouts {
 pub struct LocalFanout {
     /// For the rooms.
     pub address: FanoutAddress,
+    /// For those who end a connection from outside.
+    pub closer: Recipient<CloseConnection>,
     fanouts: Arc<Fanouts>,
     connections: Connections,
 }
@@ -94,14 +102,16 @@ impl LocalFanout {
         let fanout = Fanout {
             connections: Rc::clone(&connections),
             lanes: HashMap::new(),
+            laggards: VecDeque::new(),
+            looking: false,
             room: room.clone(),
             slow_consumer: limits.slow_consumer,
         }
         .start();
         fanouts.addresses.lock().unwrap_or_else(PoisonError::into_inner).push(fanout.clone());
         let id = FanoutId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        let address = FanoutAddress { id, recipient: fanout.recipient() };
-        Self { address, fanouts: Arc::clone(fanouts), connections }
+        let address = FanoutAddress { id, recipient: fanout.clone().recipient() };
+        Self { address, closer: fanout.recipient(), fanouts: Arc::clone(fanouts), connections }
     }
 
     /// A connection begins.
@@ -125,6 +135,10 @@ impl LocalFanout {
 pub struct Fanout {
     connections: Connections,
     lanes: HashMap<RoomSlot, RoomLane>,
+    /// Members that lag, in turn: a connection is brought what it missed of one room after the other.
+    laggards: VecDeque<(RoomSlot, ConnectionId)>,
+    /// The next look at them is due.
+    looking: bool,
     room: RoomConfig,
     slow_consumer: Duration,
 }
@@ -145,16 +159,48 @@ impl Fanout {
         let crowd = BATCH_INTERVAL_PER_MEMBER * u32::try_from(lane.member_count()).unwrap_or(u32::MAX);
         let interval = self.room.flush_interval.max(crowd.min(BATCH_INTERVAL_MAX));
         match lane.pacer.request(Instant::now(), interval) {
-            Pace::Now => lane.flush(),
+            Pace::Now => drop(self.flushed(slot, ctx)),
             Pace::After(wait) => {
-                ctx.run_later(wait, move |fanout, _| {
-                    if let Some(lane) = fanout.lanes.get_mut(&slot) {
+                ctx.run_later(wait, move |fanout, ctx| {
+                    if let Some(lane) = fanout.flushed(slot, ctx) {
                         lane.pacer.fired(Instant::now());
-                        lane.flush();
                     }
                 });
             }
             Pace::Waiting => {}
+        }
+    }
+
+    /// The room's lane with nothing waiting in it. Who lags is looked after from now on.
+    fn flushed(&mut self, slot: RoomSlot, ctx: &mut Context<Self>) -> Option<&mut RoomLane> {
+        let lane = self.lanes.get_mut(&slot)?;
+        lane.flush();
+        for connection in lane.take_fallen_behind() {
+            self.laggards.push_back((slot, connection));
+            if !std::mem::replace(&mut self.looking, true) {
+                ctx.run_later(LAGGARDS_LOOK_INTERVAL, Self::look_after_laggards);
+            }
+        }
+        Some(lane)
+    }
+
+    fn look_after_laggards(&mut self, ctx: &mut Context<Self>) {
+        for _ in 0..self.laggards.len() {
+            let Some((slot, connection)) = self.laggards.pop_front() else { break };
+            let Some(lane) = self.lanes.get_mut(&slot) else { continue };
+            let look = lane.look_after(connection);
+            if let Look::Ask(after) = look {
+                lane.home.recipient.do_send(ReadMissed { connection, after }); // one at a time per connection
+            }
+            if look != Look::Done {
+                self.laggards.push_back((slot, connection));
+            }
+        }
+        self.looking = !self.laggards.is_empty();
+        if self.looking {
+            ctx.run_later(LAGGARDS_LOOK_INTERVAL, Self::look_after_laggards);
+        } else {
+            self.laggards = VecDeque::new();
         }
     }
 
@@ -172,7 +218,10 @@ impl Fanout {
         // One sweep early, so that who is told to go at one is gone with the next, within the TTL.
         let silence_max = self.room.presence_ttl.saturating_sub(every);
         let ping = Frame::ping();
+        let mut waiting = tally::Waiting::default();
         for outbox in self.connections.borrow().values() {
+            waiting.bytes += outbox.waiting_bytes();
+            waiting.lagging += usize::from(outbox.lags());
             if let Some((code, since)) = outbox.verdict() {
                 let patience = if code == CloseCode::HeartbeatTimeout { every / 2 } else { CLOSE_PATIENCE };
                 if now.saturating_duration_since(since) >= patience {
@@ -186,6 +235,7 @@ impl Fanout {
                 outbox.push(ping.bytes());
             }
         }
+        tally::tell(waiting);
     }
 }
 
@@ -194,24 +244,30 @@ impl Handler<DeliverFrame> for Fanout {
 
     fn handle(&mut self, deliver: DeliverFrame, ctx: &mut Self::Context) {
         match deliver {
-            DeliverFrame::ToRoom { slot, frame, lane, except } => {
-                self.send_to_room(slot, lane::Entry { frame, lane, except }, ctx);
+            DeliverFrame::ToRoom { slot, frame, told, except } => {
+                self.send_to_room(slot, lane::Entry { frame, told, except }, ctx);
             }
             DeliverFrame::ToOne { connection, frame } => {
                 if let Some(outbox) = self.connections.borrow().get(&connection) {
                     outbox.push(frame.bytes());
                 }
             }
-            DeliverFrame::Enrol { slot, connection, joined } => {
+            DeliverFrame::Enrol { slot, connection, home, seq, joined } => {
                 let Some(outbox) = self.connections.borrow().get(&connection).cloned() else { return };
-                let lane = self.lanes.entry(slot).or_default();
-                lane.flush(); // what was sent before is not for the new member
-                outbox.push(joined.bytes());
-                lane.enrol(connection, outbox);
+                self.lanes.entry(slot).or_insert_with(|| RoomLane::new(home, seq));
+                // What was sent before is not for the new member.
+                if let Some(lane) = self.flushed(slot, ctx) {
+                    outbox.push_parts(&joined);
+                    lane.enrol(connection, outbox);
+                }
+            }
+            DeliverFrame::Missed { slot, connection, after, to, frames } => {
+                if let Some(lane) = self.flushed(slot, ctx) {
+                    lane.bring(connection, after, to, &frames);
+                }
             }
             DeliverFrame::Withdraw { slot, connection } => {
-                if let Some(lane) = self.lanes.get_mut(&slot) {
-                    lane.flush();
+                if let Some(lane) = self.flushed(slot, ctx) {
                     lane.withdraw(connection);
                     if lane.member_count() == 0 {
                         self.lanes.remove(&slot);
@@ -223,6 +279,16 @@ impl Handler<DeliverFrame> for Fanout {
             DeliverFrame::ToEveryone { frame } => {
                 self.connections.borrow().values().for_each(|outbox| outbox.push(frame.bytes()));
             }
+        }
+    }
+}
+
+impl Handler<CloseConnection> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, close: CloseConnection, _: &mut Self::Context) {
+        if let Some(outbox) = self.connections.borrow().get(&close.connection) {
+            outbox.close(close.code);
         }
     }
 }

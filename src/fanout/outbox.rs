@@ -13,9 +13,9 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, Frame};
+use crate::protocol::{CloseCode, Frame, SharedTail};
 
-/// Bytes waiting beyond which a reader lags and cursors are skipped for it.
+/// Bytes waiting beyond which a reader lags: what rooms send is skipped for it. Half of what may wait, where that is less.
 const LAG_BYTES: usize = 128 * 1024;
 
 /// Shuts the TCP connection from outside the session. Kept by the connection, shared with the outbox.
@@ -37,12 +37,25 @@ impl std::fmt::Debug for SocketHandle {
     }
 }
 
+/// Bytes on their way to a socket.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// It does not end with a whole frame: the next piece does.
+    goes_on: bool,
+}
+
 /// The frames that wait for one socket, and what is known of its peer.
 #[derive(Debug)]
 pub struct Outbox {
-    queue: RefCell<VecDeque<Bytes>>,
+    queue: RefCell<VecDeque<Piece>>,
+    /// What was taken last goes on with the next piece.
+    mid_frame: Cell<bool>,
     bytes: Cell<usize>,
     bytes_max: usize,
+    lag_bytes: usize,
+    /// One of its rooms is about to bring what was skipped: the others wait for their turn.
+    promised: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Why and since when the connection is being closed.
     verdict: Cell<Option<(CloseCode, Instant)>>,
@@ -63,8 +76,11 @@ impl Outbox {
         let now = Instant::now();
         Self {
             queue: RefCell::default(),
+            mid_frame: Cell::new(false),
             bytes: Cell::new(0),
             bytes_max,
+            lag_bytes: LAG_BYTES.min(bytes_max / 2),
+            promised: Cell::new(false),
             waker: RefCell::default(),
             verdict: Cell::new(None),
             closed: Cell::new(false),
@@ -81,18 +97,41 @@ impl Outbox {
         Self::new(bytes_max, SocketHandle::default())
     }
 
+    /// One without a bound whose reader lags beyond so many bytes.
+    #[cfg(test)]
+    pub(super) fn lagging_beyond(lag_bytes: usize) -> Self {
+        Self { lag_bytes, ..Self::detached(usize::MAX) }
+    }
+
     // --- filled ---
 
     /// Puts whole frames into the queue; a queue over its bound means a slow consumer, whose memory is freed at once. The
     /// bound is on what waits already: who waits for nothing may get a piece of any size.
     pub fn push(&self, frames: &Bytes) {
+        if self.takes_more() {
+            self.enqueue(frames.clone(), false);
+        }
+    }
+
+    /// Puts one frame into the queue that consists of several parts.
+    pub fn push_parts(&self, frame: &SharedTail) {
+        if self.takes_more() {
+            let [start, middle, end] = frame.parts();
+            self.enqueue(start.clone(), true);
+            self.enqueue(middle.clone(), true);
+            self.enqueue(end.clone(), false);
+        }
+    }
+
+    fn takes_more(&self) -> bool {
         if self.closed.get() || self.verdict.get().is_some() {
-            return;
+            return false;
         }
-        if self.bytes.get() > self.bytes_max {
-            return self.close(CloseCode::SlowConsumer);
+        let full = self.bytes.get() > self.bytes_max;
+        if full {
+            self.close(CloseCode::SlowConsumer);
         }
-        self.enqueue(frames.clone());
+        !full
     }
 
     /// Ends the connection: what waits is dropped where the peer is at fault for it, then a close frame follows.
@@ -101,18 +140,24 @@ impl Outbox {
             return;
         }
         if matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatTimeout) {
-            *self.queue.borrow_mut() = VecDeque::new(); // frees the memory, not only the frames
-            self.bytes.set(0);
+            self.drop_waiting();
         }
         self.verdict.set(Some((code, Instant::now())));
-        self.enqueue(Frame::close(code).bytes().clone());
+        self.enqueue(Frame::close(code).bytes().clone(), false);
     }
 
-    fn enqueue(&self, frames: Bytes) {
+    /// Drops what waits, but for the rest of a frame that was begun: what follows must be a frame again.
+    fn drop_waiting(&self) {
         let mut queue = self.queue.borrow_mut();
-        self.bytes.set(self.bytes.get() + frames.len());
-        queue.push_back(frames);
-        drop(queue);
+        let begun = if self.mid_frame.get() { 1 + queue.iter().take_while(|piece| piece.goes_on).count() } else { 0 };
+        let rest: VecDeque<_> = queue.drain(..begun).collect();
+        self.bytes.set(rest.iter().map(|piece| piece.bytes.len()).sum());
+        *queue = rest; // frees the memory, not only the frames
+    }
+
+    fn enqueue(&self, bytes: Bytes, goes_on: bool) {
+        self.bytes.set(self.bytes.get() + bytes.len());
+        self.queue.borrow_mut().push_back(Piece { bytes, goes_on });
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -123,13 +168,14 @@ impl Outbox {
     /// The next frames for the socket.
     pub fn pop(&self) -> Option<Bytes> {
         let mut queue = self.queue.borrow_mut();
-        let frames = queue.pop_front()?;
+        let Piece { bytes, goes_on } = queue.pop_front()?;
+        self.mid_frame.set(goes_on);
         if queue.is_empty() && queue.capacity() > 4 {
             *queue = VecDeque::new(); // a burst's allocation is not kept by an idle connection
         }
-        self.bytes.set(self.bytes.get() - frames.len());
+        self.bytes.set(self.bytes.get() - bytes.len());
         self.taken.set(true);
-        Some(frames)
+        Some(bytes)
     }
 
     /// Who is woken when something is put in.
@@ -186,9 +232,24 @@ impl Outbox {
         now.saturating_duration_since(since)
     }
 
-    /// Whether so much waits that frames which age are skipped.
+    /// Bytes that wait.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Whether so much waits that what rooms send is skipped.
     pub fn lags(&self) -> bool {
-        self.bytes.get() > LAG_BYTES
+        self.bytes.get() > self.lag_bytes
+    }
+
+    /// Whether a reader that lagged has taken enough to be given what was skipped.
+    pub fn has_drained(&self) -> bool {
+        self.bytes.get() <= self.lag_bytes / 2 && !self.promised.get() && self.verdict.get().is_none()
+    }
+
+    /// Whether a room is about to bring what was skipped.
+    pub fn promise(&self, promised: bool) {
+        self.promised.set(promised);
     }
 
     /// Why and since when the hub closes the connection, if it does.
@@ -220,6 +281,25 @@ mod tests {
         assert!(outbox.pop().is_none() && outbox.is_finished());
         outbox.push(&Bytes::from_static(b"late"));
         assert!(outbox.pop().is_none(), "nothing follows a close frame");
+    }
+
+    #[test]
+    fn a_frame_in_parts_that_was_begun_is_ended_before_the_close_frame() {
+        let split = || SharedTail::text("{", Bytes::from_static(b"1234567890"), Bytes::from_static(b"}"));
+        for taken in 0..=3 {
+            let outbox = Outbox::detached(1000);
+            outbox.push_parts(&split());
+            outbox.push_parts(&split());
+            let begun: Vec<u8> = (0..taken).filter_map(|_| outbox.pop()).flatten().collect();
+            outbox.close(CloseCode::SlowConsumer);
+            let rest: Vec<u8> = std::iter::from_fn(|| outbox.pop()).flatten().collect();
+            let whole = if taken == 0 { Vec::new() } else { split().parts().concat() };
+            assert_eq!(
+                [begun, rest].concat(),
+                [whole, Frame::close(CloseCode::SlowConsumer).bytes().to_vec()].concat()
+            );
+            assert_eq!(outbox.bytes.get(), 0);
+        }
     }
 
     #[test]

@@ -76,9 +76,10 @@ pub(super) async fn put(
     if role != Role::Owner {
         keep_an_owner(&state, &who, &project, &user_id).await?;
     }
-    if !state.store.put_member(&project, &user_id, role).await? {
+    if !state.catalogue.put_member(&project, &user_id, role).await? {
         return Err(AccessError::NotFound.into());
     }
+    state.sessions.tell_role_changed(&user_id, &project);
     Ok(HttpResponse::Ok().json(MemberItem { user_id, role }))
 }
 
@@ -89,9 +90,10 @@ pub(super) async fn remove(state: web::Data<HttpState>, request: HttpRequest, pa
     let need = if who.proven_user() == Some(&user_id) { Need::Read } else { Need::Manage };
     state.access.project(&who, &project, need).await?;
     keep_an_owner(&state, &who, &project, &user_id).await?;
-    if !state.store.remove_member(&project, &user_id).await? {
+    if !state.catalogue.remove_member(&project, &user_id).await? {
         return Err(no_member());
     }
+    state.sessions.tell_role_changed(&user_id, &project);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,5 +1,7 @@
 //! `/api/projects/{project}/rooms/{room}/messages`: history page by page, and publishing from a server or script.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,6 +15,7 @@ use super::{
 };
 use crate::{
     access::{IdentifyError, Need},
+    cache::{Class, HistoryKey, Loaded, Page as CachedPage, Span},
     ids::{MessageId, RoomId, Seq},
     protocol::outbound::{From, MessageFields},
     store::{StoreError, StoredMessage},
@@ -27,19 +30,63 @@ pub(super) async fn history(state: web::Data<HttpState>, request: HttpRequest, p
     let query = Query::of(&request);
     let (limit, wanted) = (paging::limit(&query)?, History::of(&query)?);
     let key = state.access.authorize(&who, &room, Need::Read).await?.room;
-    let mut messages = match wanted {
-        History::Before(before) => state.store.messages_before(key, before, limit + 1).await?,
-        History::After(after) => state.store.messages_after(key, after, limit + 1).await?,
+    let project = room.project();
+    let page = match wanted {
+        // The newest page changes with every message, the page before a known head never.
+        History::Before(None) if !state.catalogue.cache().is_fresh() => {
+            let load = async {
+                let messages = state.store.messages_before(key, None, limit + 1).await?;
+                Ok(CachedPage(rendered(messages, limit, Span::Before(0))?.into()))
+            };
+            Arc::new(state.catalogue.cache().bypass(Class::History, load).await?)
+        }
+        History::Before(None) => {
+            let head = state.catalogue.head(key).await?;
+            kept_page(&state, HistoryKey { project, room: key, span: Span::Before(head + 1), limit, newest: true })
+                .await?
+        }
+        History::Before(Some(before)) => {
+            kept_page(&state, HistoryKey { project, room: key, span: Span::Before(before), limit, newest: false })
+                .await?
+        }
+        History::After(after) => {
+            kept_page(&state, HistoryKey { project, room: key, span: Span::After(after), limit, newest: false }).await?
+        }
     };
+    Ok(HttpResponse::Ok().content_type("application/json").body(page.0.clone()))
+}
+
+/// A page as it is sent, kept if no message can ever be put into it.
+async fn kept_page(state: &HttpState, key: HistoryKey) -> Result<Arc<CachedPage>, Problem> {
+    let HistoryKey { room, span, limit, newest, .. } = key;
+    let load = async {
+        let messages = match span {
+            Span::Before(before) => state.store.messages_before(room, Some(before), limit + 1).await?,
+            Span::After(after) => state.store.messages_after(room, after, limit + 1).await?,
+        };
+        let more = messages.len() > limit as usize;
+        let complete = match span {
+            Span::Before(before) => newest || messages.first().is_some_and(|first| first.seq + 1 == before),
+            Span::After(_) => more,
+        };
+        let page = CachedPage(rendered(messages, limit, span)?.into());
+        Ok(if complete { Loaded::Keep(page) } else { Loaded::Pass(page) })
+    };
+    Ok(state.catalogue.cache().get_or_load(&key, load).await?)
+}
+
+/// A page of what was read with `limit + 1`.
+fn rendered(mut messages: Vec<StoredMessage>, limit: u32, span: Span) -> Result<String, StoreError> {
     let more = messages.len() > limit as usize;
     messages.truncate(limit as usize);
-    let next = messages.last().filter(|_| more).map(|last| wanted.next(last.seq));
+    let next = messages.last().filter(|_| more).map(|last| History::next(span, last.seq));
     let parts = messages.into_iter().map(Parts::try_from).collect::<Result<Vec<_>, _>>()?;
-    Ok(HttpResponse::Ok().json(Page::new(parts.iter().map(Parts::fields).collect(), next)))
+    serde_json::to_string(&Page::new(parts.iter().map(Parts::fields).collect(), next))
+        .map_err(|_| StoreError::Broken("a page of messages cannot be written".into()))
 }
 
 /// A stored message in the parts that the wire's form borrows.
-struct Parts {
+pub(super) struct Parts {
     message: StoredMessage,
     from: From,
     body: Box<RawValue>,
@@ -58,7 +105,7 @@ impl TryFrom<StoredMessage> for Parts {
 }
 
 impl Parts {
-    fn fields(&self) -> MessageFields<'_> {
+    pub(super) fn fields(&self) -> MessageFields<'_> {
         let StoredMessage { seq, id, sent_at, .. } = self.message;
         MessageFields { seq, id, from: &self.from, body: &self.body, sent_at }
     }

@@ -1,23 +1,36 @@
-//! The edge: projects, members, rooms, history, publishing, health, the demo page, and the door to the sessions.
+//! The edge: projects, members, rooms, history, search, publishing, health, the demo page, and the door to the sessions.
 //!
 //! `app` gives [`configure`] to the server once per worker thread. A handler says who is asking (`access`), reads its
 //! parameters, asks the store or a room, and answers; every refusal, whoever makes it, leaves as a problem document
 //! ([`Problem`]). Handlers keep nothing between requests.
 
+mod admin;
 mod assets;
+mod cached;
+mod cookies;
 mod health;
+mod invitations;
 mod json_body;
+mod login_codes;
+mod measured;
 mod members;
 mod messages;
+mod metrics;
 mod origins;
 mod paging;
 mod parameters;
 mod problem;
 mod projects;
+mod rate;
 mod rooms;
+mod search;
+mod sessions;
 mod translation;
+mod users;
 mod websocket;
 
+pub use measured::measure;
+pub use metrics::Instruments;
 pub use problem::Problem;
 
 use std::sync::Arc;
@@ -28,11 +41,16 @@ use actix_web::{
     web,
 };
 
-use self::problem::finish_problems;
+use self::{cached::cached, problem::finish_problems};
 use crate::{
-    access::{Access, IdentifyError, Identity},
+    access::{
+        Access, IdentifyError, Identity, Keys, Operator, Sessions, limits::Limits, secrets::Secrets,
+        sessions::session_middleware,
+    },
+    cache::Catalogue,
     config::Config,
     health::Health,
+    mail::Mailer,
     room::Directory,
     store::Store,
 };
@@ -41,14 +59,30 @@ use crate::{
 pub struct HttpState {
     /// The settings.
     pub config: Arc<Config>,
-    /// Projects, rooms, history.
+    /// Projects, rooms, history, as they are now.
     pub store: Arc<dyn Store>,
+    /// The same, through the cache; changes go through it, too.
+    pub catalogue: Arc<Catalogue>,
+    /// Who runs the hub.
+    pub operator: Operator,
     /// Who may.
     pub access: Arc<Access>,
     /// The rooms that are running, for publishing and presence.
     pub rooms: Arc<Directory>,
     /// The flags of the health routes.
     pub health: Arc<Health>,
+    /// The figures.
+    pub instruments: Instruments,
+    /// The keys of cookies.
+    pub keys: Keys,
+    /// Cookie sessions.
+    pub sessions: Arc<Sessions>,
+    /// One-time secrets.
+    pub secrets: Secrets,
+    /// How often somebody may ask.
+    pub limits: Arc<Limits>,
+    /// Sends login codes and invitations; `None` where no mail is sent.
+    pub mailer: Option<Mailer>,
 }
 
 impl HttpState {
@@ -70,12 +104,13 @@ type Answer = Result<HttpResponse, Problem>;
 pub fn configure(state: web::Data<HttpState>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |app| {
         let api = web::scope("/api")
-            .service(web::resource("/projects").get(projects::list).post(projects::create))
+            .service(web::resource("/projects").get(projects::list).post(projects::create).wrap(from_fn(cached)))
             .service(
                 web::resource("/projects/{project}")
                     .get(projects::show)
                     .patch(projects::change)
-                    .delete(projects::remove),
+                    .delete(projects::remove)
+                    .wrap(from_fn(cached)),
             )
             .service(web::resource("/projects/{project}/members").get(members::list))
             .service(
@@ -84,15 +119,39 @@ pub fn configure(state: web::Data<HttpState>) -> impl FnOnce(&mut web::ServiceCo
                     .put(members::put)
                     .delete(members::remove),
             )
-            .service(web::resource("/projects/{project}/rooms").get(rooms::list).post(rooms::create))
+            .service(web::resource("/projects/{project}/search").get(search::find).wrap(from_fn(cached)))
+            .service(
+                web::resource("/projects/{project}/rooms").get(rooms::list).post(rooms::create).wrap(from_fn(cached)),
+            )
             .service(
                 web::resource("/projects/{project}/rooms/{room}/messages")
                     .get(messages::history)
-                    .post(messages::publish),
+                    .post(messages::publish)
+                    .wrap(from_fn(cached)),
             )
             .service(web::resource("/projects/{project}/rooms/{room}/presence").get(rooms::presence))
+            .service(web::resource("/projects/{project}/invitations").post(invitations::create))
+            .service(web::resource("/invitations/accept").post(invitations::accept))
+            .service(
+                web::resource("/sessions")
+                    .get(sessions::list)
+                    .post(sessions::log_in)
+                    .delete(sessions::log_out_everywhere),
+            )
+            .service(web::resource("/sessions/current").get(sessions::current).delete(sessions::log_out))
+            .service(web::resource("/sessions/{session}").delete(sessions::log_out_there))
+            .service(web::resource("/login-codes").post(login_codes::send))
+            .service(web::resource("/users/{user}").get(users::show).patch(users::change).wrap(from_fn(cached)))
+            .service(web::resource("/admin/users/{user}/sessions").delete(sessions::end_all_of))
             .service(web::resource("/health").get(health::api).head(health::api))
+            .service(web::resource("/admin/cache").delete(admin::clear))
+            .service(web::resource("/admin/cache/breaker/reset").post(admin::reset_breaker))
             // The last is the outermost.
+            .wrap(from_fn(rate::by_user))
+            .wrap(from_fn(cookies::inside))
+            .wrap(session_middleware(&state.sessions, &state.keys))
+            .wrap(from_fn(cookies::outside))
+            .wrap(from_fn(rate::by_address))
             .wrap(from_fn(origins::guard))
             .wrap(origins::cors(&state.config.access.allowed_origins))
             .wrap(answers_are_private())
@@ -106,7 +165,14 @@ pub fn configure(state: web::Data<HttpState>) -> impl FnOnce(&mut web::ServiceCo
             .wrap(answers_are_private())
             .wrap(from_fn(finish_problems));
 
-        let sockets = web::resource("/ws").get(websocket::open).wrap(from_fn(finish_problems));
+        let metrics =
+            web::resource("/metrics").get(metrics::show).wrap(answers_are_private()).wrap(from_fn(finish_problems));
+
+        let sockets = web::resource("/ws")
+            .get(websocket::open)
+            .wrap(session_middleware(&state.sessions, &state.keys))
+            .wrap(from_fn(cookies::outside))
+            .wrap(from_fn(finish_problems));
 
         let demo = ["/", "/app.css", "/favicon.svg", "/js/{file:.*}"];
         let demo = web::resource(demo).get(assets::file).head(assets::file).wrap(from_fn(finish_problems));
@@ -115,6 +181,7 @@ pub fn configure(state: web::Data<HttpState>) -> impl FnOnce(&mut web::ServiceCo
             .app_data(state)
             .service(api)
             .service(health)
+            .service(metrics)
             .service(sockets)
             .service(demo)
             .default_service(web::to(no_route));

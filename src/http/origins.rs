@@ -22,6 +22,7 @@ pub(super) fn cors(allowed: &AllowedOrigins) -> Cors {
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"])
         .expose_headers(["ETag", "Location", "Retry-After"])
+        .expose_headers(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"])
         .max_age(PREFLIGHT_MAX_AGE_S);
     match allowed {
         AllowedOrigins::Any => cors.allow_any_origin().send_wildcard(),

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Problem, parameters::Query};
-use crate::ids::Seq;
+use crate::{cache::Span, ids::Seq};
 
 /// Items on a page unless `limit` says otherwise.
 const LIMIT_DEFAULT: u32 = 50;
@@ -15,7 +15,7 @@ const LIMIT_MAX: u64 = 200;
 /// Sequence numbers are signed 64-bit in the database.
 const SEQ_MAX: u64 = i64::MAX as u64;
 
-const CURSOR_RULE: &str = "must be the `next` of the page before";
+pub(super) const CURSOR_RULE: &str = "must be the `next` of the page before";
 
 /// A page of a list.
 #[derive(Debug, Serialize)]
@@ -85,10 +85,10 @@ impl History {
     }
 
     /// The cursor of the page after one that ends with `last`.
-    pub(super) fn next(&self, last: Seq) -> String {
-        match self {
-            Self::Before(_) => format!("b.{last}"),
-            Self::After(_) => format!("a.{last}"),
+    pub(super) fn next(span: Span, last: Seq) -> String {
+        match span {
+            Span::Before(_) => format!("b.{last}"),
+            Span::After(_) => format!("a.{last}"),
         }
     }
 }
@@ -125,7 +125,9 @@ mod tests {
         ] {
             let history = History::of(&query(text)).unwrap();
             assert_eq!(history, expected, "{text}");
-            assert_eq!(History::parse(&history.next(3)).unwrap().next(3), history.next(3));
+        }
+        for (span, expected) in [(Span::Before(9), History::Before(Some(3))), (Span::After(1), History::After(3))] {
+            assert_eq!(History::parse(&History::next(span, 3)).unwrap(), expected);
         }
         for bad in [
             "before=1&after=2",

@@ -21,6 +21,18 @@ pub(super) struct MemberPath {
     user: String,
 }
 
+/// `/api/users/{user}`, `/api/admin/users/{user}…`
+#[derive(Deserialize)]
+pub(super) struct UserPath {
+    user: String,
+}
+
+/// `/api/sessions/{session}`
+#[derive(Deserialize)]
+pub(super) struct SessionPath {
+    pub(super) session: String,
+}
+
 /// `/api/projects/{project}/rooms/{room}…`
 #[derive(Deserialize)]
 pub(super) struct RoomPath {
@@ -37,6 +49,12 @@ impl ProjectPath {
 impl MemberPath {
     pub(super) fn ids(&self) -> Result<(ProjectId, UserId), Problem> {
         Ok((named("project", &self.project)?, named("user", &self.user)?))
+    }
+}
+
+impl UserPath {
+    pub(super) fn id(&self) -> Result<UserId, Problem> {
+        named("user", &self.user)
     }
 }
 

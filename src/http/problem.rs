@@ -85,6 +85,11 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..problem }
     }
 
+    /// 501: this hub is not set up for it.
+    pub fn not_implemented(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail)
+    }
+
     /// 503: the same request may succeed later.
     pub fn unavailable(retry_after_s: u32, detail: impl Into<Cow<'static, str>>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);

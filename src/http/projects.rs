@@ -47,16 +47,11 @@ pub(super) async fn list(state: web::Data<HttpState>, request: HttpRequest) -> A
         named: who.projects.iter().map(|(project, _)| project.clone()).collect(),
         public: true,
     };
-    let mut projects = state.store.projects(&filter, after.as_ref(), limit + 1).await?;
+    let mut projects = state.catalogue.projects(&filter, after.as_ref(), limit + 1).await?;
     let next = paging::cut(&mut projects, limit, |last| last.id.as_str().into());
-    let mut items = Vec::with_capacity(projects.len());
-    for project in projects {
-        match state.access.standing(&who, project).await {
-            Ok(grant) => items.push(ProjectItem::from(grant)),
-            Err(AccessError::NotFound) => {} // a membership that ended meanwhile
-            Err(error) => return Err(error.into()),
-        }
-    }
+    // One whose membership ended meanwhile is left out.
+    let grants = state.access.standings(&who, projects).await?;
+    let items = grants.into_iter().map(ProjectItem::from).collect();
     Ok(HttpResponse::Ok().json(Page::new(items, next)))
 }
 
@@ -81,7 +76,7 @@ pub(super) async fn create(state: web::Data<HttpState>, request: HttpRequest, bo
     let project = Project { id, name, visibility, created_at: now_utc() };
     // A claim below owner is the app's word: making the project must not raise it.
     let owner = who.proven_user().filter(|_| role == Role::Owner);
-    if !state.store.create_project(&project, owner).await? {
+    if !state.catalogue.create_project(&project, owner).await? {
         return Err(Problem::conflict("a project of this id exists already"));
     }
     let location = format!("/api/projects/{}", project.id.as_str());
@@ -123,7 +118,7 @@ pub(super) async fn change(
     let grant = state.access.project(&who, &path.id()?, Need::Manage).await?;
     let change: ProjectChange = body.parse()?;
     let name = change.name.as_deref().map(shown_name).transpose()?;
-    let changed = state.store.update_project(&grant.project.id, name.as_deref(), change.visibility).await?;
+    let changed = state.catalogue.update_project(&grant.project.id, name.as_deref(), change.visibility).await?;
     let project = changed.ok_or(AccessError::NotFound)?;
     Ok(HttpResponse::Ok().json(ProjectItem::from(ProjectGrant { project, ..grant })))
 }
@@ -132,7 +127,7 @@ pub(super) async fn change(
 pub(super) async fn remove(state: web::Data<HttpState>, request: HttpRequest, path: web::Path<ProjectPath>) -> Answer {
     let who = state.person(&request)?;
     let project = state.access.project(&who, &path.id()?, Need::Manage).await?.project;
-    if !state.store.delete_project(&project.id).await? {
+    if !state.catalogue.delete_project(&project.id).await? {
         return Err(AccessError::NotFound.into());
     }
     state.rooms.forget(&project.id);

@@ -47,7 +47,7 @@ pub(super) async fn list(state: web::Data<HttpState>, request: HttpRequest, path
     let after = paging::after_key(&query, |key| RoomId::new(&project, key).ok())?;
     state.access.project(&who, &project, Need::Read).await?;
     let after = after.as_ref().map(RoomId::room);
-    let mut rows = state.store.rooms(&project, Some(&who.user.user_id), after, limit + 1).await?;
+    let mut rows = state.catalogue.rooms(&project, Some(&who.user.user_id), after, limit + 1).await?;
     let next = paging::cut(&mut rows, limit, |last| last.id.room().into());
     let item = |row: RoomRow| {
         let online = state.rooms.online(&row.id);

@@ -3,7 +3,7 @@
 
 use super::Problem;
 use crate::{
-    access::{AccessError, IdentifyError, OriginError, TokenError},
+    access::{AccessError, IdentifyError, OperatorError, OriginError, TokenError, Unavailable},
     store::StoreError,
 };
 
@@ -13,6 +13,8 @@ const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="hubbub", error="invalid_t
 
 /// A locked or full database seldom recovers faster.
 const STORE_RETRY_AFTER_S: u32 = 1;
+/// Redis is tried again every second.
+const REDIS_RETRY_AFTER_S: u32 = 1;
 
 impl From<IdentifyError> for Problem {
     fn from(error: IdentifyError) -> Self {
@@ -23,13 +25,30 @@ impl From<IdentifyError> for Problem {
             IdentifyError::Token(token) => Self::unauthorized(CHALLENGE_INVALID_TOKEN, token.to_string()),
             IdentifyError::Name => Self::bad_parameter("name", "1 to 64 characters without control characters"),
             IdentifyError::GuestId => Self::bad_parameter("guest_id", "must be a UUID"),
+            IdentifyError::Unavailable(error) => error.into(),
         }
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        tracing::debug!(%error, "a request was refused for want of Redis");
+        Self::unavailable(REDIS_RETRY_AFTER_S, "sessions and codes are unavailable for the moment")
     }
 }
 
 impl From<OriginError> for Problem {
     fn from(error: OriginError) -> Self {
         Self::forbidden(error.to_string())
+    }
+}
+
+impl From<OperatorError> for Problem {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::Off => Self::not_found(error.to_string()),
+            OperatorError::Refused => Self::unauthorized(CHALLENGE, error.to_string()),
+        }
     }
 }
 

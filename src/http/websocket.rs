@@ -1,6 +1,7 @@
 //! `GET /ws`: the sessions' door, its refusals as problem documents.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use metrics::counter;
 
 use super::Problem;
 use crate::session::{SessionContext, UpgradeRefusal, upgrade};
@@ -12,6 +13,7 @@ pub(super) async fn open(
     context: web::Data<SessionContext>,
 ) -> Result<HttpResponse, Problem> {
     upgrade(request, payload, context).await.map_err(|refusal| {
+        counter!("hubbub_upgrades_refused_total", "reason" => word(&refusal)).increment(1);
         let text = refusal.to_string();
         match refusal {
             UpgradeRefusal::Origin(error) => error.into(),
@@ -24,4 +26,17 @@ pub(super) async fn open(
             UpgradeRefusal::NoFanout => Problem::internal(),
         }
     })
+}
+
+/// The refusal as a label.
+fn word(refusal: &UpgradeRefusal) -> &'static str {
+    match refusal {
+        UpgradeRefusal::Origin(_) => "origin",
+        UpgradeRefusal::Identify(_) => "identity",
+        UpgradeRefusal::Subprotocol => "subprotocol",
+        UpgradeRefusal::Handshake(_) => "handshake",
+        UpgradeRefusal::Crowded(..) => "crowded",
+        UpgradeRefusal::Draining => "draining",
+        UpgradeRefusal::NoFanout => "internal",
+    }
 }

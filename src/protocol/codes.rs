@@ -20,7 +20,8 @@ pub enum ErrorCode {
     RateLimited,
     /// A part of the frame is over its limit.
     TooLarge,
-    /// The database is away; `retry_after_ms` says when to try again. Nothing was written.
+    /// The database is away; `retry_after_ms` says when to try again. A message may have been stored all the same: sent again
+    /// under its id it is still one message.
     Unavailable,
     /// The hub's own fault.
     Internal,

@@ -88,28 +88,61 @@ impl Frame {
         Self::seal(opcode, buffer)
     }
 
-    /// Writes the header right in front of the payload, which starts at [`HEADER_BYTES_MAX`].
     fn seal(opcode: u8, mut buffer: Vec<u8>) -> Self {
         let payload_len = buffer.len() - HEADER_BYTES_MAX;
-        let start = match payload_len {
-            0..=125 => {
-                buffer[HEADER_BYTES_MAX - 1] = payload_len as u8;
-                HEADER_BYTES_MAX - 2
-            }
-            126..=0xFFFF => {
-                buffer[HEADER_BYTES_MAX - 3] = 126;
-                buffer[HEADER_BYTES_MAX - 2..HEADER_BYTES_MAX].copy_from_slice(&(payload_len as u16).to_be_bytes());
-                HEADER_BYTES_MAX - 4
-            }
-            _ => {
-                buffer[1] = 127;
-                buffer[2..HEADER_BYTES_MAX].copy_from_slice(&(payload_len as u64).to_be_bytes());
-                0
-            }
-        };
-        buffer[start] = 0x80 | opcode;
+        let start = write_header(opcode, &mut buffer, payload_len);
         let header_len = (HEADER_BYTES_MAX - start) as u8;
         Self { bytes: Bytes::from(buffer).slice(start..), header_len }
+    }
+}
+
+/// Writes the header right in front of the payload, which starts at [`HEADER_BYTES_MAX`]; says where the header starts.
+fn write_header(opcode: u8, buffer: &mut [u8], payload_len: usize) -> usize {
+    let start = match payload_len {
+        0..=125 => {
+            buffer[HEADER_BYTES_MAX - 1] = payload_len as u8;
+            HEADER_BYTES_MAX - 2
+        }
+        126..=0xFFFF => {
+            buffer[HEADER_BYTES_MAX - 3] = 126;
+            buffer[HEADER_BYTES_MAX - 2..HEADER_BYTES_MAX].copy_from_slice(&(payload_len as u16).to_be_bytes());
+            HEADER_BYTES_MAX - 4
+        }
+        _ => {
+            buffer[1] = 127;
+            buffer[2..HEADER_BYTES_MAX].copy_from_slice(&(payload_len as u64).to_be_bytes());
+            0
+        }
+    };
+    buffer[start] = 0x80 | opcode;
+    start
+}
+
+/// One whole text frame in parts, of which the later ones are shared with other frames.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedTail {
+    parts: Box<[Bytes; 3]>,
+}
+
+impl SharedTail {
+    /// A text frame whose JSON text is `start` and then the two shared parts.
+    pub fn text(start: &str, middle: Bytes, end: Bytes) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + start.len());
+        buffer.resize(HEADER_BYTES_MAX, 0);
+        buffer.extend_from_slice(start.as_bytes());
+        let from = write_header(OPCODE_TEXT, &mut buffer, start.len() + middle.len() + end.len());
+        Self { parts: Box::new([Bytes::from(buffer).slice(from..), middle, end]) }
+    }
+
+    /// The bytes for the socket, to be sent one after the other with nothing between them.
+    pub fn parts(&self) -> &[Bytes; 3] {
+        &self.parts
+    }
+}
+
+impl std::fmt::Debug for SharedTail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SharedTail({} bytes)", self.parts.iter().map(Bytes::len).sum::<usize>())
     }
 }
 
@@ -137,6 +170,15 @@ mod tests {
             assert_eq!(&frame.bytes()[..header.len()], header, "header of {payload_len} bytes");
             assert_eq!(frame.payload(), text.as_bytes());
             assert_eq!(frame.len(), header.len() + payload_len);
+        }
+    }
+
+    #[test]
+    fn a_frame_in_parts_is_the_same_frame() {
+        for shared in [0, 30, 200, 70_000] {
+            let (middle, end) = ("m".repeat(shared), "e".repeat(shared));
+            let split = SharedTail::text("start", middle.clone().into(), end.clone().into());
+            assert_eq!(split.parts().concat(), *Frame::text(&format!("start{middle}{end}")).bytes());
         }
     }
 

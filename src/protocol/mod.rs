@@ -7,11 +7,12 @@
 pub mod codes;
 pub mod frame;
 pub mod inbound;
+pub mod joined;
 pub mod outbound;
 pub mod portable;
 
 pub use codes::{CloseCode, ErrorCode};
-pub use frame::Frame;
+pub use frame::{Frame, SharedTail};
 
 use std::sync::Arc;
 

@@ -184,7 +184,7 @@ impl EncodedMessage {
     }
 
     /// Appends the message as an entry of `joined.messages`: without `type` and `room`.
-    fn write_entry(&self, room: &RoomId, out: &mut Vec<u8>) {
+    pub(super) fn write_entry(&self, room: &RoomId, out: &mut Vec<u8>) {
         out.push(b'{');
         out.extend_from_slice(&self.frame.payload()[Self::prefix(room).len()..]);
     }
@@ -330,55 +330,6 @@ pub fn read(room: &RoomId, user_id: &UserId, seq: Seq) -> Frame {
     Frame::json(&Read { r#type: "read", room, user_id, seq })
 }
 
-/// The room's part of `joined` that all who join at the same moment share, encoded once.
-pub struct JoinedView {
-    /// `"members_total":1,"members":[…],"cursors":[…]`.
-    members_and_cursors: Vec<u8>,
-}
-
-impl JoinedView {
-    /// Encodes the members (already cut to the limit) and the cursors.
-    pub fn new(members_total: usize, members: &[MemberEntry<'_>], cursors: &[CursorEntry<'_>]) -> Self {
-        #[derive(Serialize)]
-        struct View<'a> {
-            members_total: usize,
-            members: &'a [MemberEntry<'a>],
-            cursors: &'a [CursorEntry<'a>],
-        }
-        let view = serde_json::to_vec(&View { members_total, members, cursors }).unwrap_or_default();
-        let inner = view.get(1..view.len().saturating_sub(1)).unwrap_or_default();
-        Self { members_and_cursors: inner.to_vec() }
-    }
-
-    /// `joined` for one joiner: `seq` is the last message it now has or may page to, `messages` ascend up to it.
-    pub fn joined<'m>(
-        &self,
-        reference: Option<i64>,
-        room: &RoomId,
-        seq: Seq,
-        recovered: bool,
-        messages: impl Iterator<Item = &'m EncodedMessage>,
-    ) -> Frame {
-        Frame::build(|out| {
-            out.extend_from_slice(br#"{"type":"joined","#);
-            if let Some(reference) = reference {
-                out.extend_from_slice(format!(r#""ref":{reference},"#).as_bytes());
-            }
-            let head = format!(r#""room":"{}","seq":{seq},"recovered":{recovered},"#, room.as_str());
-            out.extend_from_slice(head.as_bytes());
-            out.extend_from_slice(&self.members_and_cursors);
-            out.extend_from_slice(br#","messages":["#);
-            for (index, message) in messages.enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                message.write_entry(room, out);
-            }
-            out.extend_from_slice(b"]}");
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json, value::RawValue};
@@ -397,30 +348,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_and_its_joined_entry_are_the_same_fields() {
+    fn a_message_frame_has_all_fields() {
         let room: RoomId = "p/r".parse().unwrap();
         let encoded = message(&room, 42);
         let live = value(encoded.frame());
-        let fields = json!({"seq": 42, "id": MessageId::nil(), "body": {"text": "hé"},
+        let mut expected = json!({"seq": 42, "id": MessageId::nil(), "body": {"text": "hé"},
             "from": {"user_id": "u1", "name": "A\"da", "connection_id": "c1"}, "sent_at": "2026-01-01T00:00:00.120Z"});
-        let mut expected = fields.clone();
         expected["type"] = "message".into();
         expected["room"] = "p/r".into();
         assert_eq!(live, expected);
-
-        let over_the_bus = EncodedMessage::from_json(42, encoded.json());
-        let joined = value(&JoinedView::new(0, &[], &[]).joined(
-            Some(1),
-            &room,
-            43,
-            true,
-            [&encoded, &over_the_bus].into_iter(),
-        ));
-        assert_eq!(
-            joined,
-            json!({"type": "joined", "ref": 1, "room": "p/r", "seq": 43, "recovered": true,
-            "members_total": 0, "members": [], "cursors": [], "messages": [fields, fields]})
-        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! It starts with the first join, hears from the other instances and the store, and stops when nobody has been here for a
 //! while. What it decides is decided in [`Sequencer`], [`Presence`] and [`Cursors`]; how it starts and heals is in
-//! `recovery`, messages in `messages_lane`, presence and joining in `people`, the other instances in `peers`.
+//! `recovery`, who joins in `resume`, messages in `messages_lane`, presence in `people`, the other instances in `peers`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,16 +17,19 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::{
+    catch_up::CatchUps,
     cursors::Cursors,
     directory::{Presences, RoomContext},
     exchange::{self, Event},
     messages::*,
     pacer::{Pace, Pacer},
     presence::Presence,
+    resume::{Asking, Joiner, Resuming},
     sequencer::Sequencer,
 };
 use crate::{
-    bus::BusDelivery,
+    bus::{BusDelivery, Channel},
+    count,
     ids::{ConnectionId, RoomId, Seq, UserId},
     protocol::{ErrorCode, Frame, Json, User, outbound},
     store::RoomKey,
@@ -34,13 +37,20 @@ use crate::{
 
 /// Bus events of a room leave together, at most so often: a lone one leaves at once.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
+/// So long after the last message or change of presence the room says where it stands, if it has been quiet since: were
+/// that last word lost, the others would not miss it before the next beat.
+const LAST_WORD_AFTER: Duration = Duration::from_secs(1);
 /// How many members make the cursor and presence ticks one interval longer: a client gets no more than it can draw.
 const MEMBERS_PER_TICK: usize = 150;
 /// How often moved read markers are written.
 pub(super) const READ_MARKS_INTERVAL: Duration = Duration::from_millis(500);
+/// A replay window that was not needed for so long keeps only a tail.
+const WINDOW_REST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection of this instance that is in the room or joining it.
 pub(super) struct LocalSeat {
+    /// Tells it from an earlier seat of the same connection.
+    pub(super) number: u64,
     pub(super) fanout: FanoutId,
     pub(super) user: Arc<User>,
     /// What it last said of itself, told to others with the next presence flush.
@@ -61,13 +71,6 @@ pub(super) struct LocalFanout {
     pub(super) seats: usize,
 }
 
-/// Somebody whose history is at hand and who becomes a member with the next presence flush.
-pub(super) struct Joiner {
-    pub(super) connection: ConnectionId,
-    pub(super) reference: Option<i64>,
-    pub(super) history: super::people::History,
-}
-
 /// Whether the room knows its order and its people yet.
 pub(super) enum Stage {
     /// Asking the other instances and the store; who joins waits.
@@ -85,7 +88,7 @@ pub struct RoomActor {
     pub(super) presences: Presences,
     pub(super) stage: Stage,
     /// Joins that came before the room was live.
-    pub(super) waiting_joins: VecDeque<JoinRoom>,
+    pub(super) waiting_joins: VecDeque<Asking>,
     /// Read markers that came before the room was live, and knew how far there is to read.
     pub(super) waiting_marks: Vec<MarkRead>,
     /// Questions that came before the room was live.
@@ -97,12 +100,20 @@ pub struct RoomActor {
 
     pub(super) seats: HashMap<ConnectionId, LocalSeat>,
     pub(super) fanouts: HashMap<FanoutId, LocalFanout>,
+    pub(super) seats_given: u64,
+    pub(super) resuming: Resuming,
+    pub(super) catch_ups: CatchUps,
+    /// What the fan-outs know of the room; there once the actor has started.
+    pub(super) home: Option<Arc<RoomHome>>,
+    /// Who becomes a member with the next presence flush.
     pub(super) joiners: Vec<Joiner>,
 
     pub(super) presence_pacer: Pacer,
     pub(super) cursor_pacer: Pacer,
     pub(super) publish_pacer: Pacer,
     pub(super) to_publish: Vec<Event>,
+    /// When something was last said that must not be missed; set while the timer of the last word runs.
+    pub(super) last_said: Option<Instant>,
     pub(super) own_prefix: String,
     pub(super) healing: super::recovery::Healing,
     pub(super) read_marks: HashMap<UserId, Seq>,
@@ -132,21 +143,25 @@ impl RoomActor {
             id,
             key,
             slot,
-            context,
             presences,
             stage: Stage::Starting,
             waiting_joins: VecDeque::new(),
             waiting_marks: Vec::new(),
             waiting_questions: Vec::new(),
-            sequencer: Sequencer::default(),
+            sequencer: Sequencer::new(Arc::clone(&context.replay)),
             cursors: Cursors::default(),
             seats: HashMap::new(),
             fanouts: HashMap::new(),
+            seats_given: 0,
+            resuming: Resuming::default(),
+            catch_ups: CatchUps::default(),
+            home: None,
             joiners: Vec::new(),
             presence_pacer: Pacer::default(),
             cursor_pacer: Pacer::default(),
             publish_pacer: Pacer::default(),
             to_publish: Vec::new(),
+            last_said: None,
             healing: super::recovery::Healing::default(),
             read_marks: HashMap::new(),
             reads_told: HashMap::new(),
@@ -156,16 +171,18 @@ impl RoomActor {
             handover: None,
             idle_since: None,
             retired: false,
+            context,
         }
     }
 
     // --- to the members ---
 
     /// To every member on this instance, but one.
-    pub(super) fn deliver(&self, frame: &Frame, lane: Lane, except: Option<ConnectionId>) {
+    pub(super) fn deliver(&self, frame: &Frame, told: &Told, except: Option<ConnectionId>) {
         for fanout in self.fanouts.values() {
             // Safe without back-pressure: the fan-out bounds what waits for each connection.
-            fanout.recipient.do_send(DeliverFrame::ToRoom { slot: self.slot, frame: frame.clone(), lane, except });
+            let (frame, told) = (frame.clone(), told.clone());
+            fanout.recipient.do_send(DeliverFrame::ToRoom { slot: self.slot, frame, told, except });
         }
     }
 
@@ -188,10 +205,22 @@ impl RoomActor {
 
     // --- to the other instances ---
 
+    /// Whether the other instances hear what is said.
+    pub(super) fn bus_is_up(&self) -> bool {
+        self.context.bus.is_up(&self.channel())
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Room(self.id.clone())
+    }
+
     /// Says something on the room's channel, together with what else is said within the interval.
     pub(super) fn publish(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if !self.context.bus.is_up() {
+        if !self.bus_is_up() {
             return;
+        }
+        if matches!(event, Event::Message { .. } | Event::Diff(_)) && self.presence.peer_count() > 0 {
+            self.say_last_word_later(ctx);
         }
         self.to_publish.push(event);
         match self.publish_pacer.request(Instant::now(), PUBLISH_INTERVAL) {
@@ -206,10 +235,27 @@ impl RoomActor {
         }
     }
 
+    fn say_last_word_later(&mut self, ctx: &mut Context<Self>) {
+        if self.last_said.replace(Instant::now()).is_none() {
+            ctx.run_later(LAST_WORD_AFTER, Self::say_last_word);
+        }
+    }
+
+    fn say_last_word(&mut self, ctx: &mut Context<Self>) {
+        let Some(said) = self.last_said else { return };
+        let quiet = said.elapsed();
+        if quiet < LAST_WORD_AFTER {
+            ctx.run_later(LAST_WORD_AFTER - quiet, Self::say_last_word);
+        } else {
+            self.last_said = None;
+            self.beat(ctx);
+        }
+    }
+
     pub(super) fn flush_published(&mut self, receivers: Option<oneshot::Sender<u64>>) {
         if !self.to_publish.is_empty() {
             let text = exchange::encode(self.context.instance, std::mem::take(&mut self.to_publish));
-            self.context.bus.publish(&self.id, text, receivers);
+            self.context.bus.publish(self.channel(), text, receivers);
         }
     }
 
@@ -222,7 +268,7 @@ impl RoomActor {
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
-        if matches!(self.stage, Stage::Live) && self.context.bus.is_up() {
+        if matches!(self.stage, Stage::Live) && self.bus_is_up() {
             let connections = self.presence.own_count();
             let revision = self.presence.revision();
             // A change not yet flushed is not in the revision: flush first, so that the beat fits what was told.
@@ -294,7 +340,7 @@ impl RoomActor {
     pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
         self.retired = true;
         self.flush_published(None);
-        self.context.bus.unsubscribe(&self.id, &ctx.address().recipient());
+        self.context.bus.unsubscribe(self.channel(), ctx.address().recipient().into());
         ctx.stop();
     }
 
@@ -329,7 +375,12 @@ impl Actor for RoomActor {
         ctx.run_interval(self.context.config.heartbeat_interval, |room, ctx| room.beat(ctx));
         let check = (self.context.config.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(10));
         ctx.run_interval(check, |room, ctx| room.stop_when_idle(ctx));
-        self.context.bus.subscribe(&self.id, ctx.address().recipient());
+        ctx.run_interval(WINDOW_REST_INTERVAL, |room, _| {
+            room.sequencer.window().rest();
+            room.catch_ups.rest();
+        });
+        self.home = Some(Arc::new(RoomHome { id: self.id.clone(), recipient: ctx.address().recipient() }));
+        self.context.bus.subscribe(self.channel(), ctx.address().recipient().into());
         self.start_up(ctx);
     }
 }
@@ -337,8 +388,9 @@ impl Actor for RoomActor {
 /// A room that ends without having retired has died of a panic: its members are closed, come back and resume in a new one.
 impl Drop for RoomActor {
     fn drop(&mut self) {
-        self.presences.set_online(0);
+        self.presences.set(0, 0);
         if !self.retired {
+            count!("hubbub_rooms_died_total");
             tracing::error!(room = %self.id, "the room died; its members are sent to resume");
             self.context.retire_anyway(&self.id, self.slot);
             for fanout in self.fanouts.values() {

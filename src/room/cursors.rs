@@ -4,10 +4,25 @@
 
 use std::collections::HashMap;
 
-use crate::{ids::ConnectionId, protocol::Json};
+use crate::{
+    ids::{ConnectionId, RoomId},
+    protocol::{
+        Frame, Json,
+        outbound::{self, CursorEntry},
+    },
+};
 
 /// A position, or `None` when the cursor was hidden.
 pub type Move = (ConnectionId, Option<Json>);
+
+/// The `cursors` frame of these moves.
+pub fn frame(room: &RoomId, moves: &[Move]) -> Frame {
+    let entries: Vec<_> = moves
+        .iter()
+        .map(|(connection_id, position)| CursorEntry { connection_id: *connection_id, position: position.as_ref() })
+        .collect();
+    outbound::cursors(room, &entries)
+}
 
 /// Latest wins, per connection.
 #[derive(Debug, Default)]

@@ -18,9 +18,10 @@ use tokio::sync::oneshot;
 use super::{
     actor::RoomActor,
     messages::{DescribePresence, ForgetRoom, HandOverRoom, PublishMessage, RoomSlot},
+    window::ReplayBudget,
 };
 use crate::{
-    bus::Bus,
+    bus::{Bus, Channel},
     config::RoomConfig,
     ids::{InstanceId, MessageId, ProjectId, RoomId},
     store::{Appended, Author, GroupCommit, RoomKey, Store, StoreError},
@@ -38,6 +39,8 @@ pub struct RoomContext {
     pub group_commit: GroupCommit,
     /// To the other instances.
     pub bus: Arc<dyn Bus>,
+    /// What all rooms keep for those who come back.
+    pub replay: Arc<ReplayBudget>,
     directory: Weak<Directory>,
 }
 
@@ -72,13 +75,21 @@ impl Drop for Lease {
     }
 }
 
-/// How many users a room counts, readable from any thread.
+/// What a room counts, readable from any thread.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Presences(Arc<AtomicUsize>);
+pub(super) struct Presences(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    users: AtomicUsize,
+    /// Connections of this instance, those in grace included.
+    own: AtomicUsize,
+}
 
 impl Presences {
-    pub(super) fn set_online(&self, users: usize) {
-        self.0.store(users, Ordering::Relaxed);
+    pub(super) fn set(&self, users: usize, own: usize) {
+        self.0.users.store(users, Ordering::Relaxed);
+        self.0.own.store(own, Ordering::Relaxed);
     }
 }
 
@@ -106,8 +117,17 @@ impl Directory {
         group_commit: GroupCommit,
         bus: Arc<dyn Bus>,
     ) -> Arc<Self> {
+        let replay = ReplayBudget::new(config.replay_bytes_max);
         Arc::new_cyclic(|directory| Self {
-            context: Arc::new(RoomContext { instance, config, store, group_commit, bus, directory: directory.clone() }),
+            context: Arc::new(RoomContext {
+                instance,
+                config,
+                store,
+                group_commit,
+                bus,
+                replay,
+                directory: directory.clone(),
+            }),
             rooms: Mutex::default(),
             next_slot: AtomicU64::new(0),
         })
@@ -161,7 +181,21 @@ impl Directory {
 
     /// How many users are in the room as far as this instance knows; 0 when it does not run here.
     pub fn online(&self, room: &RoomId) -> usize {
-        self.rooms().get(room).map_or(0, |entry| entry.online.0.load(Ordering::Relaxed))
+        self.rooms().get(room).map_or(0, |entry| entry.online.0.users.load(Ordering::Relaxed))
+    }
+
+    /// How many connections of this instance the rooms remember, those in grace included: rooms whose other instances can
+    /// be told.
+    pub fn remembered(&self) -> usize {
+        let rooms = self.rooms();
+        let told = |room: &RoomId| self.context.bus.is_up(&Channel::Room(room.clone()));
+        let own = |entry: &Entry| entry.online.0.own.load(Ordering::Relaxed);
+        rooms.iter().filter(|(room, entry)| own(entry) > 0 && told(room)).map(|(_, entry)| own(entry)).sum()
+    }
+
+    /// How many users all rooms of this instance count together.
+    pub fn online_in_all(&self) -> usize {
+        self.rooms().values().map(|entry| entry.online.0.users.load(Ordering::Relaxed)).sum()
     }
 
     /// How many rooms run on this instance.

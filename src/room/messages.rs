@@ -6,12 +6,13 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use actix::{Message, Recipient};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::directory::Lease;
+use super::{cursors::Move, directory::Lease, presence::Diff};
 use crate::{
-    ids::{ConnectionId, MessageId, RoomId, Seq},
-    protocol::{Frame, Json, User},
+    ids::{ConnectionId, MessageId, RoomId, Seq, UserId},
+    protocol::{Frame, Json, SharedTail, User},
     store::{Appended, Author, StoreError},
 };
 
@@ -32,13 +33,39 @@ pub struct FanoutAddress {
     pub recipient: Recipient<DeliverFrame>,
 }
 
-/// How much a frame matters to a reader that lags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Must arrive, or the connection is cut over to a resume.
-    Reliable,
-    /// May be skipped for a reader that lags: the next one says more.
-    Cursors,
+/// What a frame says. Readers that lag do not get the frame but, later, the sense of it.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// The message with this `seq`; later all messages, one by one.
+    Message(Seq),
+    /// Who came, went and changed; later the net difference.
+    Presence(Arc<Diff>),
+    /// Cursors that moved; later the last position of each.
+    Cursors(Arc<[Move]>),
+    /// A read marker; later the last one.
+    Read(UserId, Seq),
+    /// An ephemeral event; later nothing.
+    Broadcast,
+}
+
+/// What a fan-out knows of a room with members on its thread.
+#[derive(Debug)]
+pub struct RoomHome {
+    /// Its name.
+    pub id: RoomId,
+    /// Whom to ask for messages that a reader has missed.
+    pub recipient: Recipient<ReadMissed>,
+}
+
+/// Fan-out to room: a reader that lags has taken what it had; which messages come next? Answered with
+/// [`DeliverFrame::Missed`]. Sent with `do_send`: one at a time per connection.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReadMissed {
+    /// The reader.
+    pub connection: ConnectionId,
+    /// The last message it got.
+    pub after: Seq,
 }
 
 /// Room to fan-out. Sent with `do_send`: at most what a room delivers, and the fan-out never waits.
@@ -51,8 +78,8 @@ pub enum DeliverFrame {
         slot: RoomSlot,
         /// The encoded frame.
         frame: Frame,
-        /// What to do with it for a reader that lags.
-        lane: Lane,
+        /// What it says.
+        told: Told,
         /// Who does not get it.
         except: Option<ConnectionId>,
     },
@@ -69,10 +96,27 @@ pub enum DeliverFrame {
         slot: RoomSlot,
         /// The new member.
         connection: ConnectionId,
+        /// Where to ask.
+        home: Arc<RoomHome>,
+        /// The last message that it knows with `joined`.
+        seq: Seq,
         /// What it gets first.
-        joined: Frame,
+        joined: SharedTail,
     },
-    /// No longer a member; gets what was sent to the room before.
+    /// The next messages for a reader that lags. None of them was sent to the room after this.
+    Missed {
+        /// The room.
+        slot: RoomSlot,
+        /// The reader.
+        connection: ConnectionId,
+        /// What it had.
+        after: Seq,
+        /// What it then has; `after` when nothing could be read.
+        to: Seq,
+        /// The encoded frames.
+        frames: Bytes,
+    },
+    /// No longer a member; gets what was sent to the room before, unless it lags.
     Withdraw {
         /// The room.
         slot: RoomSlot,

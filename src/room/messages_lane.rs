@@ -14,8 +14,10 @@ use super::{
     messages::*,
 };
 use crate::{
-    clock::now_utc,
+    clock::{Instant, now_utc},
+    count,
     ids::{MessageId, RoomId},
+    observe,
     protocol::{
         ErrorCode,
         outbound::{self, EncodedMessage, MessageFields},
@@ -46,13 +48,18 @@ impl RoomActor {
         answer: impl FnOnce(&Self, Result<Appended, StoreError>) + 'static,
     ) {
         let new = NewMessage { room: self.key, id, author, body, sent_at: now_utc() };
+        let begun = Instant::now();
         let appended = self.context.group_commit.append(new.clone());
+        count!("hubbub_messages_accepted_total");
         self.writes += 1;
         ctx.spawn(appended.into_actor(self).map(move |appended, room, ctx| {
             room.writes -= 1;
+            #[cfg(feature = "sabotage")]
+            let appended = crate::sabotage::acknowledged(appended, room.sequencer.known());
             if let Err(error) = &appended {
                 tracing::warn!(room = %room.id, %error, "a message was not stored");
             }
+            count_outcome(&appended, begun);
             answer(room, appended.clone());
             if let Ok(Appended { seq, duplicate: true }) = appended {
                 room.heard_of(seq, ctx); // it may be one whose delivery was lost with its first answer
@@ -62,7 +69,7 @@ impl RoomActor {
                 let stored =
                     StoredMessage { seq, id: new.id, author: new.author, body: new.body, sent_at: new.sent_at };
                 if let Some(message) = encode(&room.id, &stored) {
-                    if room.context.bus.is_up()
+                    if room.bus_is_up()
                         && let Some(event) = Event::message(&message)
                     {
                         room.publish(event, ctx);
@@ -79,8 +86,9 @@ impl RoomActor {
         let mut deliver = Vec::new();
         self.sequencer.offer(message, &mut deliver);
         for message in deliver {
-            self.deliver(message.frame(), Lane::Reliable, None);
+            self.deliver(message.frame(), &Told::Message(message.seq), None);
         }
+        self.follow_hole();
         if self.sequencer.has_hole() {
             self.heal_soon(ctx);
         }
@@ -116,6 +124,19 @@ impl RoomActor {
                 room.write_read_marks(ctx);
             });
         }
+    }
+}
+
+fn count_outcome(appended: &Result<Appended, StoreError>, begun: Instant) {
+    match appended {
+        Ok(Appended { duplicate: true, .. }) => count!("hubbub_messages_duplicate_total"),
+        Ok(_) => {
+            count!("hubbub_messages_acked_total");
+            observe!("hubbub_message_ack_seconds", begun.elapsed().as_secs_f64());
+        }
+        Err(StoreError::Unavailable(_)) => count!("hubbub_messages_refused_total", "reason" => "unavailable"),
+        Err(StoreError::NoRoom) => count!("hubbub_messages_refused_total", "reason" => "no_room"),
+        Err(StoreError::Broken(_)) => count!("hubbub_messages_refused_total", "reason" => "broken"),
     }
 }
 
@@ -167,7 +188,7 @@ impl Handler<BroadcastEvent> for RoomActor {
             connection_id: Some(broadcast.connection.to_string()),
         };
         let frame = outbound::broadcast(&self.id, &broadcast.event, broadcast.data.as_deref(), &from);
-        self.deliver(&frame, Lane::Reliable, Some(broadcast.connection));
+        self.deliver(&frame, &Told::Broadcast, Some(broadcast.connection));
         if self.presence.peer_count() > 0
             && let Ok(frame) = serde_json::from_slice(frame.payload())
         {
@@ -191,7 +212,7 @@ impl Handler<MarkRead> for RoomActor {
         }
         self.reads_told.insert(user_id.clone(), seq);
         self.read_marks.insert(user_id.clone(), seq);
-        self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
+        self.deliver(&outbound::read(&self.id, &user_id, seq), &Told::Read(user_id.clone(), seq), None);
         self.publish(Event::Read { user_id, seq }, ctx);
         self.write_read_marks_soon(ctx);
     }

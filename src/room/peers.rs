@@ -1,13 +1,16 @@
 //! What the other instances say, and what it does to this one's view of the room.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
 
 use super::{
     actor::RoomActor,
     exchange::{self, Event, Holdings},
-    messages::Lane,
+    messages::Told,
     presence::Sync,
 };
 use crate::{
@@ -77,10 +80,11 @@ impl RoomActor {
                     self.cursors.place(connection, position, false);
                 }
             }
-            Event::Broadcast { frame } => self.deliver(&Frame::text(frame.get()), Lane::Reliable, None),
+            Event::Broadcast { frame } => self.deliver(&Frame::text(frame.get()), &Told::Broadcast, None),
             Event::Read { user_id, seq } => {
                 if self.reads_told.get(&user_id).is_none_or(|told| *told < seq) {
-                    self.deliver(&outbound::read(&self.id, &user_id, seq), Lane::Reliable, None);
+                    let told = Told::Read(user_id.clone(), seq);
+                    self.deliver(&outbound::read(&self.id, &user_id, seq), &told, None);
                     self.reads_told.insert(user_id, seq);
                 }
             }
@@ -100,8 +104,9 @@ impl RoomActor {
 
     fn take_holdings(&mut self, peer: InstanceId, holdings: Holdings, now: Instant, ctx: &mut Context<Self>) {
         self.presence.peer_told_all(peer, holdings.revision, holdings.members, now);
+        let shown: HashSet<ConnectionId> = holdings.cursors.iter().map(|(connection, _)| *connection).collect();
         for connection in self.presence.of_peer(peer) {
-            if !holdings.cursors.iter().any(|(shown, _)| *shown == connection) {
+            if !shown.contains(&connection) {
                 self.cursors.place(connection, None, false); // hidden while it was not heard
             }
         }
@@ -114,6 +119,7 @@ impl RoomActor {
     /// The order reaches to `head`, as somebody says: what is missing here is healed.
     pub(super) fn heard_of(&mut self, head: crate::ids::Seq, ctx: &mut Context<Self>) {
         self.sequencer.heard_of(head);
+        self.follow_hole();
         if self.sequencer.has_hole() {
             self.heal_soon(ctx);
         }

@@ -5,7 +5,7 @@
 //! are read from the store. When the bus comes back the same hello is said again and the order is compared with the store.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,10 +16,12 @@ use tokio::sync::oneshot;
 use super::{
     actor::{RoomActor, Stage},
     exchange::{Event, Holdings},
-    messages_lane::encode,
+    hole::OpenHole,
+    resume::Asking,
     sequencer::Sequencer,
 };
 use crate::{
+    count,
     ids::{InstanceId, Seq},
     protocol::{ErrorCode, HISTORY_MAX, outbound::EncodedMessage},
     store::StoreError,
@@ -34,8 +36,11 @@ const HEAL_BATCH: u32 = 100;
 /// What was missed is delivered in steps of so many bytes, one per interval: a burst would make slow consumers of everybody.
 const HEAL_STEP_BYTES: usize = 256 * 1024;
 const HEAL_STEP_INTERVAL: Duration = Duration::from_millis(10);
-/// How long those who join wait for the other instances' answers at most.
+/// How long those who join wait for the other instances' answers.
 const HELLO_PATIENCE: Duration = Duration::from_millis(300);
+/// How much longer for those who are known to have got the hello: an instance under load, in a storm of reconnects say, is
+/// slow to answer, and without its answer its people would be seen to come only now.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(700);
 /// A hello that has not come back is said again: the subscription was not in place yet.
 const HELLO_REPEAT: Duration = Duration::from_millis(100);
 /// How often one peer is asked for all it has, at most.
@@ -66,6 +71,7 @@ pub(super) struct Healing {
     /// How many instances got the hello, this one included.
     receivers: Option<u64>,
     asked: HashMap<InstanceId, Instant>,
+    hole: Option<OpenHole>,
 }
 
 impl RoomActor {
@@ -74,11 +80,23 @@ impl RoomActor {
         if std::mem::replace(&mut self.healing.starting, true) || matches!(self.stage, Stage::Live) {
             return;
         }
-        if !self.context.bus.is_up() {
+        if !self.bus_is_up() {
             return self.open(ctx);
         }
         self.say_hello(ctx);
-        ctx.run_later(HELLO_PATIENCE, |room, ctx| room.open(ctx));
+        ctx.run_later(HELLO_PATIENCE, |room, ctx| {
+            if room.healing.heard_myself && room.misses_answers() {
+                ctx.run_later(ANSWER_PATIENCE, |room, ctx| room.open(ctx));
+            } else {
+                room.open(ctx);
+            }
+        });
+    }
+
+    /// Whether more instances got the hello than have answered.
+    fn misses_answers(&self) -> bool {
+        let expected = self.healing.receivers.map_or(0, |receivers| receivers.saturating_sub(1));
+        (self.healing.answered.len() as u64) < expected
     }
 
     fn say_hello(&mut self, ctx: &mut Context<Self>) {
@@ -93,7 +111,7 @@ impl RoomActor {
             }
         }));
         ctx.run_later(HELLO_REPEAT, |room, ctx| {
-            if !room.healing.heard_myself && room.context.bus.is_up() {
+            if !room.healing.heard_myself && room.bus_is_up() {
                 room.say_hello(ctx);
             }
         });
@@ -114,9 +132,7 @@ impl RoomActor {
     }
 
     fn open_when_answered(&mut self, ctx: &mut Context<Self>) {
-        let expected = self.healing.receivers.map(|receivers| receivers.saturating_sub(1));
-        let all = expected.is_some_and(|expected| self.healing.answered.len() as u64 >= expected);
-        if self.healing.heard_myself && all {
+        if self.healing.heard_myself && self.healing.receivers.is_some() && !self.misses_answers() {
             self.open(ctx);
         }
     }
@@ -126,16 +142,14 @@ impl RoomActor {
         if matches!(self.stage, Stage::Live) || std::mem::replace(&mut self.healing.armed, true) {
             return;
         }
-        let (store, key, id) = (Arc::clone(&self.context.store), self.key, self.id.clone());
-        let read = async move {
-            let mut latest = store.messages_before(key, None, HISTORY_MAX).await?;
-            latest.reverse();
-            Ok::<_, StoreError>(latest.iter().filter_map(|stored| encode(&id, stored)).collect::<Vec<_>>())
-        };
+        let read = self.context.messages_before(self.key, self.id.clone(), None, HISTORY_MAX);
         ctx.spawn(read.into_actor(self).map(|read, room, ctx| {
             room.healing.armed = false;
             match read {
-                Ok(latest) => room.open_after(latest, ctx),
+                Ok(mut latest) => {
+                    latest.reverse();
+                    room.open_after(latest, ctx);
+                }
                 Err(error) => room.fail_to_open(&error, ctx),
             }
         }));
@@ -144,12 +158,12 @@ impl RoomActor {
     fn open_after(&mut self, latest: Vec<EncodedMessage>, ctx: &mut Context<Self>) {
         // What came by the bus or was appended here meanwhile is held in the old sequencer: those before the head are in
         // what was read, those after it are offered again by the store when the hole shows.
-        let mut sequencer = Sequencer::starting_with(latest);
+        let mut sequencer = Sequencer::starting_with(latest, Arc::clone(&self.context.replay));
         sequencer.heard_of(self.sequencer.known());
         self.sequencer = sequencer;
         self.stage = Stage::Live;
-        for join in std::mem::take(&mut self.waiting_joins) {
-            self.take_in(join, ctx);
+        for asking in std::mem::take(&mut self.waiting_joins) {
+            self.take_in(asking, ctx);
         }
         for mark in std::mem::take(&mut self.waiting_marks) {
             ctx.notify(mark);
@@ -157,6 +171,7 @@ impl RoomActor {
         for question in std::mem::take(&mut self.waiting_questions) {
             drop(question.send(self.presence_json()));
         }
+        self.follow_hole();
         if self.sequencer.has_hole() {
             self.heal_soon(ctx);
         }
@@ -168,14 +183,22 @@ impl RoomActor {
         self.healing.starting = false; // the next join tries again
         self.waiting_questions.clear();
         self.waiting_marks.clear();
-        for join in std::mem::take(&mut self.waiting_joins) {
-            self.refuse(join.connection, join.reference, ErrorCode::Unavailable, "the room cannot be opened now");
-            self.unseat(join.connection);
+        for Asking { join, seat } in std::mem::take(&mut self.waiting_joins) {
+            if self.has_seat(join.connection, seat) {
+                self.refuse(join.connection, join.reference, ErrorCode::Unavailable, "the room cannot be opened now");
+                self.unseat(join.connection);
+            }
         }
+    }
+
+    /// Lets the figures know whether something is missing.
+    pub(super) fn follow_hole(&mut self) {
+        OpenHole::follow(&mut self.healing.hole, self.sequencer.has_hole());
     }
 
     /// The bus is back: tells the others what is here, asks what they have, and compares the order with the store.
     pub(super) fn compare_notes(&mut self, ctx: &mut Context<Self>) {
+        count!("hubbub_compare_notes_total");
         self.healing.heard_myself = false;
         if self.presence.has_changes() {
             self.flush_presence(ctx);
@@ -200,7 +223,9 @@ impl RoomActor {
     pub(super) fn ask(&mut self, peer: InstanceId, ctx: &mut Context<Self>) {
         let now = Instant::now();
         self.healing.asked.retain(|_, at| now < *at + ASK_INTERVAL);
-        if self.healing.asked.insert(peer, now).is_none() {
+        // Only a question that is asked counts: one that is held back must not hold back the next.
+        if let Entry::Vacant(entry) = self.healing.asked.entry(peer) {
+            entry.insert(now);
             self.publish(Event::Ask { of: peer }, ctx);
         }
     }
@@ -227,9 +252,10 @@ impl RoomActor {
             self.healing.again = true; // what is read now may be older than what was heard of
             return;
         }
+        count!("hubbub_hole_reads_total");
         self.healing.again = false;
         let known = self.sequencer.known();
-        let read = self.read_messages(self.sequencer.head(), HEAL_BATCH);
+        let read = self.context.messages_after(self.key, self.id.clone(), self.sequencer.head(), HEAL_BATCH);
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
             room.healing.armed = false;
             match read {
@@ -270,21 +296,9 @@ impl RoomActor {
         if self.sequencer.has_hole() && self.sequencer.known() == filling.known {
             self.sequencer.settle(); // the store has no more
         }
+        self.follow_hole();
         if self.sequencer.has_hole() {
             self.heal_soon(ctx);
-        }
-    }
-
-    /// Up to `limit` messages after `after`, encoded.
-    pub(super) fn read_messages(
-        &self,
-        after: Seq,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<EncodedMessage>, StoreError>> + use<> {
-        let (store, key, id) = (Arc::clone(&self.context.store), self.key, self.id.clone());
-        async move {
-            let stored = store.messages_after(key, after, limit).await?;
-            Ok(stored.iter().filter_map(|stored| encode(&id, stored)).collect())
         }
     }
 }

@@ -2,31 +2,27 @@
 //!
 //! It reads frames, keeps the limits of its connection, and passes commands on to rooms (`commands`). It never blocks and
 //! never waits for a room; while it asks whether a join is allowed, its own later frames wait, so they keep their order.
-//! Mailbox: nobody sends to it.
+//! Mailbox: news of its user's roles, a message per change.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc};
 
 use actix::prelude::*;
 use actix_http::ws::{CloseCode as WsCloseCode, Item, Message, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::BytesMut;
 
-use super::{SessionContext, commands::JoinedRoom, counts::Counted, guard::Inbound, lanes::Lanes};
+use super::{SessionContext, commands::JoinedRoom, counting, counts::Counted, guard::Inbound, lanes::Lanes};
 use crate::{
-    access::Identity,
-    clock::now_utc,
+    access::{Identity, sessions::Registered},
+    count,
     fanout::{LocalFanout, Outbox},
     ids::{ConnectionId, RoomId},
     protocol::{CloseCode, ErrorCode, Frame, inbound, outbound},
     room::messages::{ConnectionEnded, Ending},
 };
 
-/// A client is told so long before its token expires.
-const AUTH_EXPIRING_AHEAD: Duration = Duration::from_secs(30);
 /// The close code of a client that is about to reconnect; pages cannot send 1001 themselves.
 const RECONNECTING: u16 = 4000;
-/// Timers are not set further ahead than this; a token that lives longer is looked at again then.
-const TIMER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One WebSocket connection.
 pub struct Session {
@@ -39,7 +35,9 @@ pub struct Session {
     pub(super) lanes: Lanes,
     inbound: Rc<Cell<Inbound>>,
     fragments: Option<BytesMut>,
-    expiry: Option<SpawnHandle>,
+    pub(super) expiry: Option<SpawnHandle>,
+    /// By which news of its session and roles find it.
+    pub(super) registered: Option<Registered>,
     ending: Ending,
     _counted: Counted,
 }
@@ -65,6 +63,7 @@ impl Session {
             inbound,
             fragments: None,
             expiry: None,
+            registered: None,
             ending: Ending::Dropped,
             _counted: counted,
         }
@@ -75,6 +74,7 @@ impl Session {
     }
 
     pub(super) fn refuse(&self, reference: Option<i64>, code: ErrorCode, message: &str) {
+        counting::refused(code);
         self.send(&outbound::error(reference, code, message, None));
     }
 
@@ -109,24 +109,6 @@ impl Session {
             _ => self.outbox.close(CloseCode::ProtocolError),
         }
     }
-
-    /// Sets the timers of the token's end.
-    pub(super) fn watch_expiry(&mut self, ctx: &mut WebsocketContext<Self>) {
-        if let Some(timer) = self.expiry.take() {
-            ctx.cancel_future(timer);
-        }
-        let Some(expires_at) = self.identity.expires_at else { return };
-        let left = (expires_at - now_utc()).to_std().unwrap_or_default();
-        self.expiry = Some(if left.is_zero() {
-            self.outbox.close(CloseCode::Unauthorized);
-            return;
-        } else if left > AUTH_EXPIRING_AHEAD {
-            ctx.run_later((left - AUTH_EXPIRING_AHEAD).min(TIMER_MAX), Self::watch_expiry)
-        } else {
-            self.send(&outbound::auth_expiring(left.as_millis() as u64));
-            ctx.run_later(left, |session, _| session.outbox.close(CloseCode::Unauthorized))
-        });
-    }
 }
 
 impl Actor for Session {
@@ -134,6 +116,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.fanout.connect(self.connection, Rc::clone(&self.outbox));
+        count!("hubbub_connections_opened_total");
         let (room, limits) = (&self.context.config.room, &self.context.config.limits);
         let (heartbeat, ttl) = (room.heartbeat_interval.as_millis() as u64, room.presence_ttl.as_millis() as u64);
         self.send(&outbound::welcome(self.connection, &self.identity.user, heartbeat, ttl, limits.frame_bytes_max));
@@ -141,6 +124,7 @@ impl Actor for Session {
         if !reasons.is_empty() {
             self.send(&outbound::status(&reasons));
         }
+        self.register(ctx);
         self.watch_expiry(ctx);
     }
 
@@ -148,6 +132,7 @@ impl Actor for Session {
     fn stopped(&mut self, _: &mut Self::Context) {
         self.fanout.disconnect(self.connection);
         let verdict = self.outbox.verdict().map(|(code, _)| code);
+        counting::closed(verdict);
         let ending = match verdict {
             Some(CloseCode::HeartbeatTimeout) => Ending::Expired,
             Some(CloseCode::Normal) | None => self.ending,

@@ -12,12 +12,13 @@ use actix::prelude::*;
 use actix_web_actors::ws::WebsocketContext;
 use serde_json::value::RawValue;
 
-use super::{actor::Session, lanes::Lane};
+use super::{actor::Session, counting, lanes::Lane};
 use crate::{
     access::{AccessError, Grant, Need},
+    count,
     ids::{RoomId, Seq},
     protocol::{
-        CloseCode, ErrorCode, Json, empty_object,
+        CloseCode, ErrorCode, Json, User, empty_object,
         inbound::{ClientFrame, Command},
         outbound,
     },
@@ -31,7 +32,7 @@ use crate::{
 /// A room that this connection is in.
 pub(super) struct JoinedRoom {
     pub(super) address: Addr<RoomActor>,
-    role: Role,
+    pub(super) role: Role,
     /// Cleared by the room when the place is lost.
     seated: Arc<AtomicBool>,
 }
@@ -39,6 +40,7 @@ pub(super) struct JoinedRoom {
 impl Session {
     pub(super) fn carry_out(&mut self, frame: ClientFrame<'_>, ctx: &mut WebsocketContext<Self>) {
         let (reference, connection) = (frame.reference, self.connection);
+        counting::received(&frame.command);
         if let Some(lane) = lane_of(&frame.command)
             && let Err(wait) = self.lanes.pass(lane)
         {
@@ -95,19 +97,25 @@ impl Session {
             return self.refuse(join.reference, ErrorCode::Forbidden, &message);
         }
         let (context, identity, room) = (Arc::clone(&self.context), Arc::clone(&self.identity), join.room.clone());
-        let asked = async move { context.access.authorize(&identity, &room, Need::Join).await };
-        ctx.wait(asked.into_actor(self).map(move |granted, session, _| match granted {
-            Ok(grant) => session.enter(join, &grant),
-            Err(refused) => session.deny(join.reference, &refused),
+        let asked = async move {
+            let grant = context.access.authorize(&identity, &room, Need::Join).await?;
+            Ok((grant, context.access.by_profile(&identity).await?))
+        };
+        ctx.wait(asked.into_actor(self).map(move |granted, session, _| {
+            counting::joined(&granted);
+            match granted {
+                Ok((grant, user)) => session.enter(join, &grant, user),
+                Err(refused) => session.deny(join.reference, &refused),
+            }
         }));
     }
 
-    fn enter(&mut self, join: Join, grant: &Grant) {
+    fn enter(&mut self, join: Join, grant: &Grant, user: Arc<User>) {
         let (address, lease) = self.context.rooms.open(&join.room, grant.room);
         let seated = Arc::new(AtomicBool::new(true));
         address.do_send(JoinRoom {
             connection: self.connection,
-            user: Arc::clone(&self.identity.user),
+            user,
             fanout: self.fanout.address.clone(),
             reference: join.reference,
             state: join.state.unwrap_or_else(empty_object),
@@ -127,10 +135,11 @@ impl Session {
             AccessError::Unavailable(error) => {
                 tracing::warn!(%error, "a join could not be looked up");
                 let message = "the room cannot be looked up now";
+                counting::refused(ErrorCode::Unavailable);
                 return self.send(&outbound::error(reference, ErrorCode::Unavailable, message, Some(RETRY_AFTER_MS)));
             }
         };
-        self.send(&outbound::error(reference, code, &refused.to_string(), None));
+        self.refuse(reference, code, &refused.to_string());
     }
 
     /// A new token for the same user takes the place of the old one.
@@ -140,36 +149,11 @@ impl Session {
                 self.identity = Arc::new(identity);
                 self.watch_expiry(ctx);
                 self.send(&outbound::ack_auth(reference));
-                self.ask_for_roles_again(ctx);
+                self.ask_for_roles_again(None, ctx);
             }
             Ok(_) => self.refuse(reference, ErrorCode::Forbidden, "the token is another user's"),
             Err(fault) => self.refuse(reference, ErrorCode::Forbidden, &fault.to_string()),
         }
-    }
-
-    /// What the new token says of the joined rooms counts from now on; who may no longer be in one of them is closed.
-    fn ask_for_roles_again(&self, ctx: &mut WebsocketContext<Self>) {
-        let (context, identity) = (Arc::clone(&self.context), Arc::clone(&self.identity));
-        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
-        let asked = async move {
-            let mut roles = Vec::new();
-            for room in rooms {
-                let granted = context.access.authorize(&identity, &room, Need::Read).await;
-                roles.push((room, granted));
-            }
-            roles
-        };
-        ctx.wait(asked.into_actor(self).map(|roles, session, _| {
-            for (room, granted) in roles {
-                match (granted, session.rooms.get_mut(&room)) {
-                    (Ok(grant), Some(joined)) => joined.role = grant.role,
-                    (Err(AccessError::Forbidden | AccessError::NotFound), Some(_)) => {
-                        session.outbox.close(CloseCode::Forbidden);
-                    }
-                    _ => {} // the database is away: the old role stands until it is asked again
-                }
-            }
-        }));
     }
 
     /// The room, if this connection is in it; else says so.
@@ -200,6 +184,11 @@ impl Session {
             Lane::Presence => "too many state changes",
             Lane::Broadcasts => "too many broadcasts",
         };
+        counting::refused(ErrorCode::RateLimited);
+        count!("hubbub_rate_limited_total", "at" => "socket");
+        if lane == Lane::Messages {
+            count!("hubbub_messages_refused_total", "reason" => "rate_limited");
+        }
         let retry_after_ms = wait.as_millis() as u64 + 1;
         self.send(&outbound::error(reference, ErrorCode::RateLimited, message, Some(retry_after_ms)));
         if self.lanes.is_flooding() {

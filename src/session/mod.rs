@@ -6,9 +6,12 @@
 
 mod actor;
 mod commands;
+mod counting;
 mod counts;
+mod expiry;
 mod guard;
 mod lanes;
+mod roles;
 mod socket;
 mod tap;
 mod upgrade;
@@ -20,7 +23,12 @@ pub use upgrade::{UpgradeRefusal, upgrade};
 
 use std::sync::Arc;
 
-use crate::{access::Access, config::Config, health::Health, room::Directory};
+use crate::{
+    access::{Access, Sessions},
+    config::Config,
+    health::Health,
+    room::Directory,
+};
 
 /// What all sessions of the hub share.
 pub struct SessionContext {
@@ -28,6 +36,8 @@ pub struct SessionContext {
     pub config: Arc<Config>,
     /// Who may.
     pub access: Arc<Access>,
+    /// Cookie sessions, and news of them and of roles.
+    pub sessions: Arc<Sessions>,
     /// The rooms.
     pub rooms: Arc<Directory>,
     /// What is degraded.

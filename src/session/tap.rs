@@ -18,13 +18,15 @@ use actix_web::Error;
 use bytes::Bytes;
 use futures_util::{Stream, task::AtomicWaker};
 
-use crate::fanout::Outbox;
+use crate::fanout::{Outbox, tally};
 
 /// actix-http keeps whatever a connection's write buffer has grown to. So a connection's first large writes (a `joined`
 /// with its members and history) are made in pieces that fit the buffer's first page; a connection that goes on getting
 /// large ones is busy, and may have the memory.
 const PIECE_BYTES: usize = 1024;
 const LARGE_WRITES_IN_PIECES: u8 = 64;
+/// Never more at once: a room of thousands would otherwise leave a hundred KiB in the write buffer of each of them.
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// After so many chunks the actor is polled even when more is waiting, so that what comes in is not starved.
 const TURNS: u8 = 16;
 
@@ -90,12 +92,20 @@ impl<S> Tap<S> {
     fn next_piece(&mut self) -> Option<Bytes> {
         let mut chunk = self.rest.take().or_else(|| self.outbox.pop())?;
         if self.large_writes < LARGE_WRITES_IN_PIECES && self.given + chunk.len() > PIECE_BYTES {
-            let piece = chunk.split_to(PIECE_BYTES.saturating_sub(self.given).min(chunk.len()));
-            self.rest = Some(chunk).filter(|rest| !rest.is_empty());
-            chunk = piece;
+            chunk = self.begin_with(PIECE_BYTES.saturating_sub(self.given), chunk);
+        } else if chunk.len() > CHUNK_BYTES_MAX {
+            chunk = self.begin_with(CHUNK_BYTES_MAX, chunk);
         }
         self.given += chunk.len();
+        tally::sent(chunk.len());
         Some(chunk)
+    }
+
+    /// The first bytes of a chunk; the rest is for later.
+    fn begin_with(&mut self, bytes: usize, mut chunk: Bytes) -> Bytes {
+        let piece = chunk.split_to(bytes.min(chunk.len()));
+        self.rest = Some(chunk).filter(|rest| !rest.is_empty());
+        piece
     }
 }
 

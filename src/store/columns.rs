@@ -1,9 +1,11 @@
 //! How a role, a visibility, a time and a place in a room stand in a column, the same in every database.
 
+use std::collections::HashMap;
+
 use chrono::DateTime;
 
 use super::{Role, Seq, StoreError, Visibility};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, ids::ProjectId};
 
 /// The text of a role.
 pub(super) fn role_text(role: Role) -> &'static str {
@@ -20,6 +22,15 @@ pub(super) fn role(text: &str) -> Result<Role, StoreError> {
         .into_iter()
         .find(|role| role_text(*role) == text)
         .ok_or(unreadable("role"))
+}
+
+/// The roles in the order of the projects, out of rows of both in any order.
+pub(super) fn roles_in_order(
+    rows: &[(String, String)],
+    projects: &[ProjectId],
+) -> Result<Vec<Option<Role>>, StoreError> {
+    let found: HashMap<&str, &str> = rows.iter().map(|(project, text)| (project.as_str(), text.as_str())).collect();
+    projects.iter().map(|project| found.get(project.as_str()).map(|text| role(text)).transpose()).collect()
 }
 
 /// The text of a visibility.

@@ -4,15 +4,31 @@
 //! commits it with one [`Store::append`]: one fsync for many messages. The sequence number given inside that transaction
 //! is the order every client on every instance sees. Nothing here knows about actors, sockets or Redis.
 
+mod changes;
+mod checkup;
 mod columns;
+mod counted;
 mod group_commit;
+mod open;
+mod postgres;
+mod search;
 mod sqlite;
+mod users;
 
 #[cfg(test)]
 mod contract;
 
+pub use changes::{CHANGES_KEPT, Change, ChangeLog, ChangeNo, Changes, Reader};
+pub use checkup::SchemaState;
+pub use counted::CountedStore;
 pub use group_commit::{GroupCommit, GroupCommitLimits, GroupCommitSnapshot};
-pub use sqlite::SqliteStore;
+pub use open::{migrate, open};
+pub use postgres::{PostgresCheckup, PostgresFacts, PostgresStore};
+pub use search::{
+    QUERY_BYTES_MAX, QUERY_WORDS_MAX, QueryError, Search, SearchHit, SearchIndexer, SearchPlace, SearchQuery,
+};
+pub use sqlite::{MachineWatch, SqliteCheckup, SqliteStore};
+pub use users::{ProfileFields, UserProfile};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -117,7 +133,7 @@ pub enum Visibility {
 }
 
 /// A project as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Project {
     /// Its name in room names and addresses.
     pub id: ProjectId,
@@ -153,6 +169,26 @@ pub struct RoomRow {
     pub created_at: Timestamp,
 }
 
+/// What changes in a room with its messages and readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoomHead {
+    /// The database's number of it.
+    pub key: RoomKey,
+    /// The `seq` of its latest message, 0 when there is none.
+    pub last_seq: Seq,
+    /// Up to where the asking user has read, 0 when never.
+    pub read_seq: Seq,
+}
+
+/// How much there is in a project. Neither number ever falls, so while both are the same no message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProjectExtent {
+    /// Rooms.
+    pub rooms: u64,
+    /// Messages in all of them.
+    pub messages: u64,
+}
+
 /// Which projects a listing shows.
 #[derive(Debug, Clone)]
 pub struct ProjectFilter {
@@ -177,10 +213,15 @@ pub struct ProjectFilter {
 /// - Absence is `Ok(None)` or an empty list, never an error.
 /// - After an `Err` the store is as before the call.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: ChangeLog {
     /// Makes the batch durable, at most [`BATCH_ROWS_MAX`] messages; answers in the order of the batch, `None` where the
     /// room does not exist.
     async fn append(&self, batch: &[NewMessage]) -> Result<Vec<Option<Appended>>, StoreError>;
+
+    /// How many appends, of different rooms, may usefully run at once.
+    fn appends_at_once(&self) -> usize {
+        1
+    }
 
     /// The `seq` of the room's latest message, 0 when there is none.
     async fn head(&self, room: RoomKey) -> Result<Seq, StoreError>;
@@ -224,6 +265,9 @@ pub trait Store: Send + Sync + 'static {
     /// The stored role of a user in a project.
     async fn role(&self, project: &ProjectId, user: &UserId) -> Result<Option<Role>, StoreError>;
 
+    /// As [`role`](Store::role), of many projects, in their order.
+    async fn roles(&self, user: &UserId, projects: &[ProjectId]) -> Result<Vec<Option<Role>>, StoreError>;
+
     /// The members by user id, after `after`, at most `limit`.
     async fn members(
         &self,
@@ -250,11 +294,39 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<RoomRow>, StoreError>;
 
+    /// As [`rooms`](Store::rooms), without what never changes.
+    async fn room_heads(
+        &self,
+        project: &ProjectId,
+        reader: Option<&UserId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RoomHead>, StoreError>;
+
+    /// How much there is in a project; nothing where there is none.
+    async fn project_extent(&self, project: &ProjectId) -> Result<ProjectExtent, StoreError>;
+
     /// Makes the room if it is missing; `None` when its project does not exist. Safe when several instances do it at once.
     async fn ensure_room(&self, id: &RoomId) -> Result<Option<RoomKey>, StoreError>;
 
+    /// A user's profile, if one is kept.
+    async fn user(&self, id: &UserId) -> Result<Option<UserProfile>, StoreError>;
+
+    /// The user of `new`'s address; `new`, made so, when there is none. Of several who make one at once all get the same.
+    async fn user_of_email(&self, new: &UserProfile) -> Result<UserProfile, StoreError>;
+
+    /// Writes these fields of a profile and answers with the whole; all fields when there is none yet.
+    async fn put_profile(&self, profile: &UserProfile, fields: ProfileFields) -> Result<UserProfile, StoreError>;
+
     /// Moves read markers forward (never back), one transaction for all.
     async fn mark_read(&self, marks: &[(RoomKey, UserId, Seq)]) -> Result<(), StoreError>;
+
+    /// Messages in which all of the query is found, newest first. Those that were appended before the call, by any process,
+    /// are among them.
+    async fn search(&self, search: &Search) -> Result<Vec<SearchHit>, StoreError>;
+
+    /// Brings what was appended into the search index, so that a search has less to do. Called every now and then.
+    async fn update_search_index(&self) -> Result<(), StoreError>;
 
     /// A query that touches the database, for health.
     async fn ping(&self) -> Result<(), StoreError>;

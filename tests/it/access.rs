@@ -1,4 +1,15 @@
-//! Who may: tokens and guests, roles, pages of other origins, and tokens that end.
+//! Who may: tokens and guests, roles, pages of other origins, and tokens that end; sessions, codes and limits in files of
+//! their own.
+
+mod invitations;
+mod login_codes;
+mod outages;
+mod profiles;
+mod rates;
+mod roles;
+mod secrets;
+mod sessions;
+mod silence;
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};

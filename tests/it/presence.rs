@@ -14,8 +14,8 @@ use crate::support::{
 const TTL: Duration = Duration::from_millis(1_500);
 
 fn joins(client: &TestClient, state: serde_json::Value, first: bool) -> Change {
-    let (name, connection_id) = (client.user.name.clone(), client.connection_id.clone());
-    Change::Join { name, connection_id, state, first }
+    let (user_id, name) = (client.user.user_id.clone(), client.user.name.clone());
+    Change::Join { user_id, name, connection_id: client.connection_id.clone(), state, first }
 }
 
 fn leaves((user_id, connection_id): (&str, &str), reason: &str, last: bool) -> Change {

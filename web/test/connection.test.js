@@ -17,6 +17,14 @@ describe('connecting', () => {
     assert.deepEqual(states.map(({ state }) => state), ['live']);
   });
 
+  test('nothing is sent into a socket that the hub is closing', async () => {
+    const { hub, socket } = await world();
+    socket().welcome();
+    socket().readyState = 2;
+    hub.join('demo/lobby');
+    assert.deepEqual(socket().sent, []);
+  });
+
   test('a network that swallows packets does not hold it', async () => {
     const { hub, clock, sockets } = await world();
     await clock.advance(10_000);

@@ -4,4 +4,5 @@ mod edge;
 mod members;
 mod projects;
 mod rooms;
+mod search;
 mod support;

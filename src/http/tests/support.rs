@@ -15,15 +15,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    access::{Access, mint_token},
+    access::{Access, Keys, Operator, Sessions, limits::Limits, mint_token, secrets::Secrets},
     bus::LocalBus,
+    cache::{Cache, Catalogue},
     clock::Duration,
     config::{Config, Settings},
     health::{Health, Link, Links},
-    http::{HttpState, configure},
+    http::{HttpState, Instruments, configure},
     ids::InstanceId,
+    redis::RedisFigures,
     room::Directory,
-    store::{GroupCommit, GroupCommitLimits, Role, SqliteStore, Store},
+    store::{CountedStore, GroupCommit, GroupCommitLimits, Role, SqliteStore, Store},
+    telemetry::Recorder,
 };
 
 pub(super) const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -40,13 +43,34 @@ pub(super) async fn hub() -> Hub {
 
 pub(super) async fn hub_with(flags: &[&str]) -> Hub {
     let command = Settings::augment_args(Command::new("hubbub")).mut_args(|arg| arg.env(None::<&str>));
-    let matches = command.try_get_matches_from(["hubbub", "--jwt-secret", SECRET].iter().chain(flags)).unwrap();
+    let matches = command
+        .try_get_matches_from(["hubbub", "--jwt-secret", SECRET, "--rate-limit-api", "off"].iter().chain(flags))
+        .unwrap();
     let config = Config::from_settings(&Settings::from_arg_matches(&matches).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("hub.db"), Duration::from_secs(5), 2).await.unwrap();
-    let store: Arc<dyn Store> = Arc::new(store);
+    let counted = Arc::new(CountedStore::new(Arc::new(store)));
+    let store: Arc<dyn Store> = counted.clone();
+    let instruments = Instruments {
+        recorder: Recorder::install(),
+        fanouts: Arc::default(),
+        group_commit: GroupCommit::start(store.clone(), GroupCommitLimits::default()),
+        redis: RedisFigures::watch(None),
+    };
+    let bus = Arc::new(LocalBus::default());
+    let cache = Cache::start(&config.cache, InstanceId::random(), store.clone(), bus, None);
+    let catalogue = Arc::new(Catalogue::new(counted, cache));
+    let keys = Keys::derive(None);
     let state = web::Data::new(HttpState {
-        access: Arc::new(Access::new(&config.access, config.listen.trusted_proxies.clone(), store.clone())),
+        instruments,
+        sessions: Sessions::start(None, Arc::new(LocalBus::default()), config.sessions.ttl),
+        secrets: Secrets::new(None, &keys),
+        limits: Limits::new(config.rate_limits, None, &keys),
+        mailer: None,
+        keys,
+        access: Arc::new(Access::new(&config.access, config.listen.trusted_proxies.clone(), catalogue.clone())),
+        catalogue,
+        operator: Operator::new(&config.access),
         rooms: rooms(&config, &store),
         store,
         health: Arc::new(Health::new(Links { database: Link::Connected, redis: Link::NotConfigured })),
@@ -57,7 +81,13 @@ pub(super) async fn hub_with(flags: &[&str]) -> Hub {
 
 fn rooms(config: &Config, store: &Arc<dyn Store>) -> Arc<Directory> {
     let group_commit = GroupCommit::start(store.clone(), GroupCommitLimits::default());
-    Directory::new(InstanceId::random(), config.room.clone(), store.clone(), group_commit, Arc::new(LocalBus))
+    Directory::new(
+        InstanceId::random(),
+        config.room.clone(),
+        store.clone(),
+        group_commit,
+        Arc::new(LocalBus::default()),
+    )
 }
 
 pub(super) fn token(sub: &str, projects: &[(&str, Role)]) -> String {

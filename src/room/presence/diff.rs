@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Timestamp, wire_time},
-    ids::{ConnectionId, UserId},
-    protocol::{Json, User, outbound::LeaveReason},
+    ids::{ConnectionId, RoomId, UserId},
+    protocol::{
+        Frame, Json, User,
+        outbound::{self, JoinEntry, LeaveEntry, LeaveReason, UpdateEntry},
+    },
 };
 
 /// A connection in the room, as others see it.
@@ -39,6 +42,41 @@ impl Diff {
     /// Nothing to tell anybody.
     pub fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty() && self.updates.is_empty()
+    }
+
+    /// The `presence` frame.
+    pub fn frame(&self, room: &RoomId) -> Frame {
+        let joins: Vec<_> = self
+            .joins
+            .iter()
+            .map(|joined| JoinEntry {
+                user: &joined.member.user,
+                connection_id: joined.connection,
+                state: &joined.member.state,
+                joined_at: joined.member.joined_at,
+                first: joined.first,
+            })
+            .collect();
+        let leaves: Vec<_> = self
+            .leaves
+            .iter()
+            .map(|left| LeaveEntry {
+                user_id: &left.user_id,
+                connection_id: left.connection,
+                reason: left.reason,
+                last: left.last,
+            })
+            .collect();
+        let updates: Vec<_> = self
+            .updates
+            .iter()
+            .map(|updated| UpdateEntry {
+                user_id: &updated.user_id,
+                connection_id: updated.connection,
+                state: &updated.state,
+            })
+            .collect();
+        outbound::presence(room, &joins, &leaves, &updates)
     }
 }
 

@@ -266,3 +266,40 @@ fn a_silent_instance_goes_with_its_members_and_a_leaving_one_hands_them_over() {
     let diff = presence.take_diff();
     assert!(diff.leaves[0].last && diff.leaves[0].reason == LeaveReason::Expired);
 }
+
+#[test]
+fn who_comes_back_before_a_peer_says_goodbye_has_one_tab() {
+    let (here, leaving, now) = (InstanceId::random(), InstanceId::random(), Instant::now());
+    let mut presence = Presence::new(here, 0);
+    let (old, other) = (ConnectionId::random(), ConnectionId::random());
+    presence.peer_told_all(leaving, 1, vec![(old, member("ada")), (other, member("bob"))], now);
+    presence.take_diff();
+    let back = ConnectionId::random();
+    presence.join(back, member("ada"));
+    presence.take_diff();
+
+    presence.peer_leaves(leaving, now + Duration::from_secs(5));
+    let diff = presence.take_diff();
+    let left: Vec<_> = diff.leaves.iter().map(|left| (left.connection, left.last)).collect();
+    assert_eq!(left, [(old, false)], "ada is there, bob may come back");
+    presence.sweep(now + Duration::from_secs(5), TTL);
+    let diff = presence.take_diff();
+    assert_eq!(diff.leaves.iter().map(|left| (left.connection, left.last)).collect::<Vec<_>>(), [(other, true)]);
+    assert!(presence.contains(back));
+}
+
+#[test]
+fn the_list_names_those_who_were_here_first() {
+    let mut presence = Presence::new(InstanceId::random(), 0);
+    let start = now_utc();
+    for n in 0..300i64 {
+        let mut member = member(&format!("u{n:03}"));
+        member.joined_at = start + chrono::TimeDelta::milliseconds(n * 7 % 300);
+        presence.join(ConnectionId::random(), member);
+    }
+    let all = presence.members(usize::MAX);
+    let keys: Vec<_> = all.iter().map(|entry| (entry.connections[0].joined_at, entry.user.user_id.clone())).collect();
+    assert!(keys.is_sorted() && keys.len() == 300);
+    let first: Vec<_> = presence.members(200).iter().map(|entry| entry.user.user_id.clone()).collect();
+    assert_eq!(first, keys[..200].iter().map(|(_, user)| user.clone()).collect::<Vec<_>>());
+}

@@ -103,6 +103,20 @@ pub(in crate::store) async fn members_have_roles(ground: &dyn Ground) {
     assert!(store.remove_member(&p, &user("bob")).await.unwrap());
     assert!(!store.remove_member(&p, &user("bob")).await.unwrap());
     assert_eq!(store.role(&p, &user("bob")).await.unwrap(), None);
+
+    let roles = async |user_id: &str, projects: &[&str]| {
+        let projects: Vec<_> = projects.iter().copied().map(project_id).collect();
+        store.roles(&user(user_id), &projects).await.unwrap()
+    };
+    for id in ["roles-a", "roles-b", "roles-c"] {
+        store.create_project(&a_project(id), None).await.unwrap();
+    }
+    store.put_member(&project_id("roles-a"), &user("rita"), Role::Viewer).await.unwrap();
+    store.put_member(&project_id("roles-c"), &user("rita"), Role::Owner).await.unwrap();
+    let expected = [Some(Role::Owner), None, Some(Role::Viewer), None];
+    assert_eq!(roles("rita", &["roles-c", "roles-b", "roles-a", "missing"]).await, expected);
+    assert_eq!(roles("nobody", &["roles-a"]).await, [None]);
+    assert_eq!(roles("rita", &[]).await, []);
 }
 
 pub(in crate::store) async fn a_room_is_made_once_by_whoever_comes_first(ground: &dyn Ground) {

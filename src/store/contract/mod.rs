@@ -3,8 +3,11 @@
 //! An implementation's tests name a [`Ground`] in [`contract_tests!`], which makes a test of each promise. A promise opens
 //! as many stores as it needs over the same data: each stands for a hub process.
 
+mod changes;
 mod directory;
 mod messages;
+mod search;
+mod users;
 
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use crate::{
     ids::{MessageId, UserId},
 };
 
-pub(super) use self::{directory::*, messages::*};
+pub(super) use self::{changes::*, directory::*, messages::*, search::*, users::*};
 
 /// Data of its own, over which stores can be opened.
 #[async_trait]
@@ -49,7 +52,21 @@ macro_rules! contract_tests {
             rooms_are_listed_with_heads_and_markers,
             read_markers_only_move_forward,
             a_deleted_project_takes_everything_with_it,
+            what_changed_is_logged_in_order_and_seen_by_all,
+            a_deleted_project_is_one_change,
+            racing_changes_are_numbered_without_holes,
+            readers_of_caches_are_listed_until_their_time_is_over,
+            heads_and_extents_grow_with_the_messages,
+            an_address_has_one_user,
+            a_profile_is_changed_field_by_field,
             a_closed_store_is_unavailable,
+            messages_are_found_by_their_words,
+            a_search_looks_where_it_is_told_to,
+            what_is_found_is_paged_without_gaps,
+            what_was_appended_anywhere_is_found_at_once,
+            a_large_backlog_is_brought_in,
+            what_was_deleted_is_not_found,
+            any_query_finds_what_the_model_says,
         }
     };
     ($ground:expr; $($promise:ident,)*) => {$(

@@ -18,8 +18,12 @@ use crate::{
     store::{Author, RoomKey},
 };
 
-const NO_LINGER: GroupCommitLimits =
-    GroupCommitLimits { waiting_max: 10_000, waiting_bytes_max: 1 << 20, linger: Duration::ZERO };
+const NO_LINGER: GroupCommitLimits = GroupCommitLimits {
+    waiting_max: 10_000,
+    waiting_of_room_max: 5_000,
+    waiting_bytes_max: 1 << 20,
+    linger: Duration::ZERO,
+};
 
 /// Commits only as often as it is let; a message's body says what becomes of it.
 #[derive(Clone)]
@@ -32,10 +36,16 @@ struct Behind {
     batches: Mutex<VecDeque<Vec<String>>>,
     seq: AtomicU64,
     away: AtomicBool,
+    at_once: usize,
 }
 
 impl Gate {
     fn open(open: bool) -> Self {
+        Self::lanes(open, 1)
+    }
+
+    /// One that takes so many commits at once.
+    fn lanes(open: bool, at_once: usize) -> Self {
         let lets = Semaphore::new(if open { 1 << 20 } else { 0 });
         Self(Arc::new(Behind {
             lets,
@@ -43,6 +53,7 @@ impl Gate {
             batches: Mutex::default(),
             seq: AtomicU64::new(0),
             away: AtomicBool::new(false),
+            at_once,
         }))
     }
 
@@ -63,6 +74,10 @@ impl Gate {
 }
 
 impl Commit for Gate {
+    fn at_once(&self) -> usize {
+        self.0.at_once
+    }
+
     async fn commit(&self, batch: &[NewMessage]) -> Result<Vec<Option<Appended>>, StoreError> {
         let behind = &*self.0;
         behind.begun.add_permits(1);
@@ -85,8 +100,12 @@ impl Commit for Gate {
 }
 
 fn message(body: &str) -> NewMessage {
+    message_of(1, body)
+}
+
+fn message_of(room: i64, body: &str) -> NewMessage {
     let author = Author { user_id: "ada".parse().unwrap(), name: "Ada".into(), connection_id: None };
-    NewMessage { room: RoomKey(1), id: MessageId::now_v7(), author, body: body.into(), sent_at: now_utc() }
+    NewMessage { room: RoomKey(room), id: MessageId::now_v7(), author, body: body.into(), sent_at: now_utc() }
 }
 
 fn seq(outcome: Result<Appended, StoreError>) -> Seq {
@@ -247,31 +266,39 @@ async fn messages_that_come_close_together_share_commits() {
     assert_eq!(gate.batches(), [["together", "together"], ["a", "b"]]);
 }
 
-#[test]
-fn a_lone_message_is_never_held_back() {
-    let linger = Duration::from_millis(4);
-    let mut pace = Pace::new(linger);
-    let mut now = Instant::now();
-    for _ in 0..100 {
-        assert_eq!(pace.linger_until(now, 1), None);
-        pace.started(now, 1);
-        now += Duration::from_micros(200);
-    }
+#[tokio::test]
+async fn a_busy_room_holds_up_no_other_and_fills_no_others_place() {
+    let gate = Gate::open(false);
+    let limits = GroupCommitLimits { waiting_of_room_max: 600, ..NO_LINGER };
+    let commits = GroupCommit::start_with(gate.clone(), limits);
+    let first = commits.append(message("first"));
+    gate.begun().await;
+    let wild: Vec<_> = (0..600).map(|_| commits.append(message("wild"))).collect();
+    assert!(is_unavailable(&commits.append(message("one too many")).now_or_never().unwrap()));
+    let quiet = commits.append(message_of(2, "quiet"));
+    gate.let_through(2);
+    first.await.unwrap();
+    quiet.await.unwrap(); // with the very next commit, though 600 came before it
+    assert_eq!(gate.batches()[1].iter().filter(|body| *body == "quiet").count(), 1);
+    gate.let_through(2);
+    assert!(join_all(wild).await.iter().all(Result::is_ok));
 }
 
-#[test]
-fn waiting_begins_with_company_and_ends_without() {
-    let linger = Duration::from_millis(4);
-    let mut pace = Pace::new(linger);
-    let mut now = Instant::now();
-    pace.started(now, 2);
-    assert_eq!(pace.linger_until(now, 1), Some(now + linger));
-    assert_eq!(pace.linger_until(now, BATCH_ROWS_MAX), None, "a full batch has nothing to wait for");
-    assert_eq!(pace.linger_until(now + linger, 1), None, "it came long after the last");
-    for _ in 0..LONE_COMMITS_MAX {
-        assert!(pace.linger_until(now, 1).is_some());
-        now += linger;
-        pace.started(now, 1);
-    }
-    assert_eq!(pace.linger_until(now, 1), None);
+#[tokio::test]
+async fn rooms_commit_side_by_side_but_none_with_itself() {
+    let gate = Gate::lanes(false, 2);
+    let commits = GroupCommit::start_with(gate.clone(), NO_LINGER);
+    let one = commits.append(message_of(1, "1a"));
+    gate.begun().await;
+    let again = commits.append(message_of(1, "1b"));
+    let two = commits.append(message_of(2, "2"));
+    gate.begun().await; // the second lane goes, with room 2 alone
+    gate.let_through(2);
+    one.await.unwrap();
+    two.await.unwrap();
+    gate.begun().await;
+    gate.let_through(1);
+    again.await.unwrap();
+    assert_eq!(gate.batches(), [["1a"], ["2"], ["1b"]]);
+    commits.flush().await;
 }

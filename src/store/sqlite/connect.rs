@@ -7,19 +7,23 @@ use std::{
     time::Duration,
 };
 
+use rustix::{fs::Access, io::Errno};
 use sqlx::{
     ConnectOptions as _, SqliteConnection, SqlitePool,
     migrate::{Migrate as _, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::refusal::{migration_refused, refused};
+use super::{
+    place::Place,
+    refusal::{migration_refused, refused},
+};
 use crate::store::{BATCH_ROWS_MAX, StoreError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
 /// Where sqlx keeps the list of applied migrations.
-const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+pub(super) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
 /// SQLite takes the timeout as an `int` of milliseconds; an hour is for ever.
 const BUSY_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
@@ -74,6 +78,19 @@ impl Database {
 
     /// A connection to the file, made if it is missing, with the newest schema, and how many migrations that took.
     pub(super) async fn migrated(&self) -> Result<(SqliteConnection, usize), StoreError> {
+        match Place::of(&self.path) {
+            Place::Local => {}
+            Place::Network(kind) => {
+                return Err(self.named(StoreError::Broken(format!(
+                    "it is on a network file system ({kind}), which SQLite cannot share safely; put it on a local disk, \
+                     or use PostgreSQL"
+                ))));
+            }
+            Place::Doubtful(kind) => tracing::warn!(
+                file = %self.path.display(),
+                "the database is on a file system of the kind {kind}: if other machines use it, too, they will damage it"
+            ),
+        }
         let path = self.path.clone();
         let locked = tokio::task::spawn_blocking(move || lock_for_migration(&path)).await;
         let lock = locked
@@ -89,7 +106,7 @@ impl Database {
     }
 
     /// The error with the file's name in it, for whoever starts the hub.
-    fn named(&self, error: StoreError) -> StoreError {
+    pub(super) fn named(&self, error: StoreError) -> StoreError {
         let name = self.path.display();
         match error {
             StoreError::Unavailable(text) => StoreError::Unavailable(format!("{name}: {text}")),
@@ -113,6 +130,11 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<usize, StoreError>
 fn lock_for_migration(path: &Path) -> Result<File, String> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| format!("its folder cannot be made: {}", plain(&error)))?;
+    }
+    // SQLite would open it all the same, for reading, and make files beside it that nobody may write either. Asked without
+    // opening it: closing a file lets go of all locks that this process has on it.
+    if let Err(Errno::ACCESS | Errno::ROFS | Errno::PERM) = rustix::fs::access(path, Access::WRITE_OK) {
+        return Err("the file is not writable".into());
     }
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".migrate.lock");

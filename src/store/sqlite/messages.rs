@@ -53,7 +53,8 @@ impl SqliteStore {
     }
 }
 
-fn message(row: &SqliteRow) -> Result<StoredMessage, StoreError> {
+/// A message from the first columns of a row.
+pub(super) fn message(row: &SqliteRow) -> Result<StoredMessage, StoreError> {
     let refused = |error| refused(&error);
     Ok(StoredMessage {
         seq: columns::seq(row.try_get(0).map_err(refused)?)?,

@@ -5,24 +5,36 @@
 //! wherever that is possible, for a statement costs more on its way to SQLite's thread than inside it.
 
 mod append;
+mod changes;
+mod checkup;
 mod connect;
+mod machines;
 mod messages;
+mod place;
 mod projects;
 mod refusal;
 mod rooms;
+mod search;
 #[cfg(test)]
 mod tests;
+mod users;
 
-use std::{path::Path, time::Duration};
+pub use self::{checkup::SqliteCheckup, machines::MachineWatch};
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use self::{connect::Database, refusal::refused};
 use super::{
-    Appended, NewMessage, Project, ProjectFilter, ProjectMember, Role, RoomKey, RoomRow, Store, StoreError,
-    StoredMessage, Visibility,
+    Appended, NewMessage, ProfileFields, Project, ProjectExtent, ProjectFilter, ProjectMember, Role, RoomHead, RoomKey,
+    RoomRow, Search, SearchHit, Store, StoreError, StoredMessage, UserProfile, Visibility, search::Backlog,
 };
 use crate::ids::{ProjectId, RoomId, Seq, UserId};
 
@@ -31,6 +43,11 @@ pub struct SqliteStore {
     database: Database,
     writer: Mutex<Writer>,
     readers: SqlitePool,
+    /// Of the readers, so many may search at the same time.
+    searches: Semaphore,
+    backlog: Backlog,
+    /// The last statement that writes failed for a reason that may pass, or there was none yet.
+    fails_to_write: AtomicBool,
 }
 
 /// The one connection that writes.
@@ -42,7 +59,10 @@ enum Writer {
 }
 
 /// The writer, held for one call.
-struct WriterGuard<'a>(MutexGuard<'a, Writer>);
+struct WriterGuard<'a> {
+    writer: MutexGuard<'a, Writer>,
+    fails_to_write: &'a AtomicBool,
+}
 
 impl SqliteStore {
     /// Opens the file, which is made with its folder if it is missing, and brings its schema up to date. Safe when
@@ -53,8 +73,17 @@ impl SqliteStore {
     pub async fn open(path: &Path, busy_timeout: Duration, readers: u32) -> Result<Self, StoreError> {
         let database = Database::new(path, busy_timeout);
         let (writer, _) = database.migrated().await?;
+        let searches = Semaphore::new((readers / 2).max(1) as usize);
         let readers = database.readers(readers);
-        let store = Self { database, writer: Mutex::new(Writer::Open(writer)), readers };
+        let store = Self {
+            database,
+            writer: Mutex::new(Writer::Open(writer)),
+            readers,
+            searches,
+            backlog: Backlog::new(),
+            fails_to_write: AtomicBool::new(true), // until it was tried
+        };
+        store.ping().await.map_err(|error| store.database.named(error))?; // tries to write, too
         store.purge_deleted_rooms().await?;
         Ok(store)
     }
@@ -72,16 +101,20 @@ impl SqliteStore {
         let mut writer = self.writer.lock().await;
         match *writer {
             Writer::Open(_) => {}
-            Writer::Lost => *writer = Writer::Open(self.database.connect().await?),
+            Writer::Lost => {
+                let connected = self.database.connect().await;
+                self.fails_to_write.store(connected.is_err(), Relaxed);
+                *writer = Writer::Open(connected?);
+            }
             Writer::Closed => return Err(StoreError::Unavailable("it was closed".into())),
         }
-        Ok(WriterGuard(writer))
+        Ok(WriterGuard { writer, fails_to_write: &self.fails_to_write })
     }
 }
 
 impl WriterGuard<'_> {
     fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        match &mut *self.0 {
+        match &mut *self.writer {
             Writer::Open(connection) => Ok(connection),
             Writer::Lost | Writer::Closed => Err(StoreError::Unavailable("the connection was lost".into())),
         }
@@ -89,19 +122,23 @@ impl WriterGuard<'_> {
 
     /// Passes the outcome on. After an error the connection is given up, unless it only had to wait for too long.
     fn settle<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        outcome.map_err(|error| {
+        let outcome = outcome.map_err(|error| {
             if !refusal::is_busy(&error) {
-                *self.0 = Writer::Lost;
+                *self.writer = Writer::Lost;
             }
             refused(&error)
-        })
+        });
+        self.fails_to_write.store(matches!(outcome, Err(StoreError::Unavailable(_))), Relaxed);
+        outcome
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, batch: &[NewMessage]) -> Result<Vec<Option<Appended>>, StoreError> {
-        self.append_batch(batch).await
+        let places = self.append_batch(batch).await?;
+        self.backlog.add(batch.iter().map(|message| message.room));
+        Ok(places)
     }
 
     async fn head(&self, room: RoomKey) -> Result<Seq, StoreError> {
@@ -155,6 +192,10 @@ impl Store for SqliteStore {
         self.find_role(project, user).await
     }
 
+    async fn roles(&self, user: &UserId, projects: &[ProjectId]) -> Result<Vec<Option<Role>>, StoreError> {
+        self.find_roles(user, projects).await
+    }
+
     async fn members(
         &self,
         project: &ProjectId,
@@ -186,18 +227,62 @@ impl Store for SqliteStore {
         self.list_rooms(project, reader, after, limit).await
     }
 
+    async fn room_heads(
+        &self,
+        project: &ProjectId,
+        reader: Option<&UserId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RoomHead>, StoreError> {
+        self.list_heads(project, reader, after, limit).await
+    }
+
+    async fn project_extent(&self, project: &ProjectId) -> Result<ProjectExtent, StoreError> {
+        self.measure(project).await
+    }
+
     async fn ensure_room(&self, id: &RoomId) -> Result<Option<RoomKey>, StoreError> {
         self.find_or_make_room(id).await
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<UserProfile>, StoreError> {
+        self.find_user(id).await
+    }
+
+    async fn user_of_email(&self, new: &UserProfile) -> Result<UserProfile, StoreError> {
+        self.find_or_make_user(new).await
+    }
+
+    async fn put_profile(&self, profile: &UserProfile, fields: ProfileFields) -> Result<UserProfile, StoreError> {
+        self.upsert_profile(profile, fields).await
     }
 
     async fn mark_read(&self, marks: &[(RoomKey, UserId, Seq)]) -> Result<(), StoreError> {
         self.move_markers(marks).await
     }
 
+    async fn search(&self, search: &Search) -> Result<Vec<SearchHit>, StoreError> {
+        self.find(search).await
+    }
+
+    async fn update_search_index(&self) -> Result<(), StoreError> {
+        self.backlog.work_off(self).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         // Reads a page of the file; `SELECT 1` would be answered without it.
-        let query = sqlx::query("SELECT project_id FROM projects LIMIT 1");
-        query.fetch_optional(&self.readers).await.map(drop).map_err(|error| refused(&error))
+        let read = sqlx::query("SELECT project_id FROM projects LIMIT 1");
+        read.fetch_optional(&self.readers).await.map_err(|error| refused(&error))?;
+        if self.fails_to_write.load(Relaxed) {
+            let write = sqlx::query(
+                "INSERT INTO write_probe (probe, filler) VALUES (1, randomblob(16384)) \
+                 ON CONFLICT (probe) DO UPDATE SET filler = excluded.filler",
+            );
+            let mut writer = self.writer().await?;
+            let written = write.execute(writer.connection()?).await;
+            writer.settle(written)?;
+        }
+        Ok(())
     }
 
     async fn close(&self) {

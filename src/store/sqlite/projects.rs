@@ -117,6 +117,7 @@ impl SqliteStore {
             let query = sqlx::query_scalar::<_, i64>("SELECT room_key FROM deleted_rooms LIMIT 1");
             let room = query.fetch_optional(&self.readers).await.map_err(|error| refused(&error))?;
             let Some(room) = room else { return Ok(()) };
+            while self.purge_entries(room).await? > 0 {}
             while self.purge_step(room).await? > 0 {}
         }
     }
@@ -143,6 +144,21 @@ impl SqliteStore {
         let query = query.bind(project.as_str()).bind(user.as_str());
         let found: Option<String> = query.fetch_optional(&self.readers).await.map_err(|error| refused(&error))?;
         found.as_deref().map(columns::role).transpose()
+    }
+
+    pub(super) async fn find_roles(
+        &self,
+        user: &UserId,
+        projects: &[ProjectId],
+    ) -> Result<Vec<Option<Role>>, StoreError> {
+        let names: Vec<&str> = projects.iter().map(ProjectId::as_str).collect();
+        let query = sqlx::query_as::<_, (String, String)>(
+            "SELECT project_id, role FROM project_members \
+             WHERE user_id = ? AND project_id IN (SELECT value FROM json_each(?))",
+        );
+        let query = query.bind(user.as_str()).bind(serde_json::Value::from(names).to_string());
+        let rows = query.fetch_all(&self.readers).await.map_err(|error| refused(&error))?;
+        columns::roles_in_order(&rows, projects)
     }
 
     pub(super) async fn list_members(

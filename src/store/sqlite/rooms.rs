@@ -7,7 +7,7 @@ use super::{SqliteStore, refusal::refused};
 use crate::{
     clock::now_utc,
     ids::{ProjectId, RoomId, Seq, UserId},
-    store::{RoomKey, RoomRow, StoreError, columns},
+    store::{ProjectExtent, RoomHead, RoomKey, RoomRow, StoreError, columns},
 };
 
 /// Key, name, time of making, head, read marker.
@@ -44,6 +44,36 @@ impl SqliteStore {
         let query = seen_by(select_room!("AND r.name > ?3 ORDER BY r.name LIMIT ?4"), project, reader);
         let rows = query.bind(after.unwrap_or_default()).bind(limit).fetch_all(&self.readers).await;
         rows.map_err(|error| refused(&error))?.into_iter().map(|columns| room(project, columns)).collect()
+    }
+
+    pub(super) async fn list_heads(
+        &self,
+        project: &ProjectId,
+        reader: Option<&UserId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RoomHead>, StoreError> {
+        let query = sqlx::query_as::<_, (i64, i64, i64)>(
+            "SELECT r.room_key, coalesce((SELECT max(seq) FROM messages WHERE room_key = r.room_key), 0), \
+             coalesce((SELECT seq FROM read_markers WHERE room_key = r.room_key AND user_id = ?1), 0) \
+             FROM rooms r WHERE r.project_id = ?2 AND r.name > ?3 ORDER BY r.name LIMIT ?4",
+        );
+        let query = query.bind(reader.map(UserId::as_str)).bind(project.as_str());
+        let rows = query.bind(after.unwrap_or_default()).bind(limit).fetch_all(&self.readers).await;
+        let head = |(key, head, read)| {
+            Ok(RoomHead { key: RoomKey(key), last_seq: columns::seq(head)?, read_seq: columns::seq(read)? })
+        };
+        rows.map_err(|error| refused(&error))?.into_iter().map(head).collect()
+    }
+
+    pub(super) async fn measure(&self, project: &ProjectId) -> Result<ProjectExtent, StoreError> {
+        let query = sqlx::query_as::<_, (i64, i64)>(
+            "SELECT count(*), coalesce(sum((SELECT max(seq) FROM messages WHERE room_key = r.room_key)), 0) \
+             FROM rooms r WHERE r.project_id = ?",
+        );
+        let measured = query.bind(project.as_str()).fetch_one(&self.readers).await;
+        let (rooms, messages) = measured.map_err(|error| refused(&error))?;
+        Ok(ProjectExtent { rooms: columns::seq(rooms)?, messages: columns::seq(messages)? })
     }
 
     pub(super) async fn find_or_make_room(&self, id: &RoomId) -> Result<Option<RoomKey>, StoreError> {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::{
-    GroupCommit, GroupCommitLimits,
+    CHANGES_KEPT, Change, ChangeLog as _, GroupCommit, GroupCommitLimits,
     contract::{Ground, a_message, a_project, a_room, contract_tests},
 };
 
@@ -288,4 +288,17 @@ async fn killed_processes_lose_nothing_that_they_acknowledged() {
         }
     }
     assert!(reopened.append(&[a_message(room)]).await.unwrap()[0].is_some());
+}
+
+#[tokio::test]
+async fn the_log_of_changes_keeps_the_latest_ten_thousand() {
+    let store = SqliteGround::new().open().await;
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10050) \
+                INSERT INTO changes (change_no, kind) SELECT i, 'listing' FROM n";
+    sqlx::query(many).execute(store.writer().await.unwrap().connection().unwrap()).await.unwrap();
+    let log = store.changes_after(0).await.unwrap();
+    assert_eq!((log.last, log.entries.len() as u64), (10_050, CHANGES_KEPT));
+    assert_eq!(log.entries[0].0, 10_050 - CHANGES_KEPT + 1);
+    store.change_everything().await.unwrap();
+    assert_eq!(store.changes_after(10_050).await.unwrap().entries, [(10_051, Change::Everything)]);
 }

@@ -1,13 +1,14 @@
 //! Redis goes away, hangs, forgets, comes back: local service goes on, nothing is missed, doubled or out of order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::support::{
-    Change, Proxy, TestClient, TestCluster, TestHub, Traffic, cluster::connected, eventually, eventually_within,
-    hub::FAST,
+    Change, Losing, LossyBus, Proxy, RedisServer, TestClient, TestCluster, TestHub, Traffic, cluster::connected,
+    eventually, eventually_within, hub::FAST,
 };
 
 /// Within it instances are one again after Redis is back.
@@ -212,6 +213,26 @@ async fn one_instance_cut_off_from_redis_goes_on_and_catches_up() {
 }
 
 #[tokio::test]
+async fn connections_that_a_middlebox_forgot_are_made_anew() {
+    let cluster = TestCluster::with(&[LONG_TTL]).await;
+    let network = Proxy::to(cluster.redis.address()).await;
+    let url = cluster.redis.url_at(network.address());
+    let settings = [FAST, &[("REDIS_URL", &url), LONG_TTL]].concat();
+    let far = TestHub::start_in(cluster.a.home().clone(), &settings).await;
+    connected(&far).await;
+    let mut ada = TestClient::joined(&cluster.a, "Ada", "p/r").await;
+    let mut fay = TestClient::joined(&far, "Fay", "p/r").await;
+    network.strand();
+    let stranded = Instant::now();
+    fay.until_status("degraded").await;
+    assert!(stranded.elapsed() < NOTICE, "it took {:?}", stranded.elapsed());
+    let total = fay.send("from afar").await;
+    fay.until_status("live").await;
+    assert_all_came(&mut ada, total).await;
+    assert!(stranded.elapsed() < NOTICE + NOTICE, "it took {:?}", stranded.elapsed());
+}
+
+#[tokio::test]
 async fn a_short_cut_is_healed_within_two_seconds() {
     let cluster = TestCluster::with(&[LONG_TTL]).await;
     let network = Proxy::to(cluster.redis.address()).await;
@@ -321,4 +342,41 @@ async fn a_since_ahead_of_the_instance_is_still_exact() {
     let last = moved.send("the last").await;
     seqs.extend(moved.messages_until("the last").await.iter().map(|message| message.seq));
     assert_eq!(seqs, (4..=last).collect::<Vec<_>>());
+}
+
+/// Nothing follows that would show the hole, and with default times the next beat is far away.
+#[tokio::test]
+async fn a_lost_last_message_is_missed_within_two_seconds() {
+    let redis = RedisServer::start().await;
+    let bus = LossyBus::to(redis.address(), Losing::Nothing).await;
+    let home = Arc::new(TempDir::new().expect("a folder"));
+    let url = redis.url_at(bus.address());
+    let a = TestHub::start_in(Arc::clone(&home), &[("REDIS_URL", &url)]).await;
+    let b = TestHub::start_in(home, &[("REDIS_URL", &url)]).await;
+    connected(&a).await;
+    connected(&b).await;
+    let mut ada = TestClient::joined(&a, "Ada", "p/r").await;
+    let mut bob = TestClient::joined(&b, "Bob", "p/r").await;
+    ada.next_change().await;
+    for n in 0..3 {
+        let before = bus.lost();
+        bus.lose(Losing::Everything);
+        let sent = Instant::now();
+        ada.send(n).await;
+        eventually("nobody heard of it", async || (bus.lost() >= before + 2).then_some(())).await;
+        bus.lose(Losing::Nothing);
+        assert_eq!(bob.next_message().await.body, n);
+        let took = sent.elapsed();
+        assert!(took < Duration::from_secs(2), "it took {took:?}");
+        // A change of presence is missed as soon: the news of it is lost, too.
+        let before = bus.lost();
+        bus.lose(Losing::Everything);
+        ada.update(json!({"page": n}));
+        eventually("nobody heard of it", async || (bus.lost() >= before + 2).then_some(())).await;
+        bus.lose(Losing::Nothing);
+        let changed = Instant::now();
+        assert!(matches!(bob.next_change().await, Change::Update { state, .. } if state["page"] == n));
+        assert!(changed.elapsed() < Duration::from_secs(2), "it took {:?}", changed.elapsed());
+    }
+    assert!(!bob.was_degraded());
 }

@@ -136,6 +136,44 @@ async fn a_deploy_makes_nobody_leave() {
     assert!(late.members.iter().all(|member| member.connections.len() == 1));
 }
 
+/// As after the first half of a rolling restart: all are on one instance, the other has none of their rooms.
+#[tokio::test]
+async fn a_deploy_makes_nobody_leave_where_nobody_else_serves_the_room() {
+    let mut cluster = TestCluster::with(&[("PRESENCE_GRACE_MS", "5000")]).await;
+    let mut people = Vec::new();
+    for n in 0..5 {
+        people.push(TestClient::joined(&cluster.a, &format!("person-{n}"), "p/r").await);
+    }
+    let b = &cluster.b;
+    let moving = async {
+        for person in &mut people {
+            assert_eq!(person.closed_with().await, 1012);
+        }
+        let mut moved: Vec<TestClient> = Vec::new();
+        for person in &people {
+            let mut again = TestClient::connect(b, &person.user.name).await;
+            let joined = again.join("p/r").await;
+            assert_eq!(joined.members_total, people.len(), "{} does not find all: {joined:?}", person.user.name);
+            moved.push(again);
+        }
+        moved
+    };
+    let (took, mut moved) = tokio::join!(cluster.a.stop(), moving);
+    assert!(took < Duration::from_secs(4), "it waits no longer than for those who come back, and took {took:?}");
+    // The first to come saw the others' old tabs go for their new ones.
+    let mut gone = 0;
+    while gone < people.len() {
+        match moved[0].next_change().await {
+            Change::Leave { last, .. } => {
+                assert!(!last, "somebody left");
+                gone += 1;
+            }
+            Change::Join { first, .. } => assert!(!first, "somebody was not there in between"),
+            Change::Update { .. } => {}
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_come_back_after_a_deploy_leaves_with_the_grace() {
     let mut cluster = TestCluster::start().await;

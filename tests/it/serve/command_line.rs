@@ -33,7 +33,12 @@ fn example() -> BTreeMap<&'static str, &'static str> {
 async fn help_names_every_setting_with_its_default() {
     let home = TempDir::new().expect("a folder");
     // Secrets that are set are not shown.
-    let secrets = [("REDIS_URL", "redis://:s3cret@host"), ("REDIS_PASSWORD", "s3cret"), ("JWT_SECRET", "s3cret")];
+    let secrets = [
+        ("DATABASE_URL", "postgres://u:s3cret@host/d"),
+        ("REDIS_URL", "redis://:s3cret@host"),
+        ("REDIS_PASSWORD", "s3cret"),
+        ("JWT_SECRET", "s3cret"),
+    ];
     let help = printed(home.path(), &secrets, &["--help"]).await;
     assert!(!help.contains("s3cret"), "{help}");
     let settings = example();
@@ -53,7 +58,7 @@ async fn help_names_every_setting_with_its_default() {
     }
     let named = help.matches("[env: ").count();
     assert_eq!(named, settings.len(), "--help and .env.example list the same settings");
-    for command in ["serve", "migrate", "token"] {
+    for command in ["serve", "migrate", "doctor", "token"] {
         assert!(help.contains(command), "{command} is not in --help");
     }
     assert_eq!(printed(home.path(), &[], &["--version"]).await.trim(), format!("hubbub {}", env!("CARGO_PKG_VERSION")));

@@ -11,7 +11,7 @@ use crate::support::{
 
 /// A start that must fail.
 async fn refused(home: &Path, settings: Settings<'_>) -> String {
-    let Ended { success, out, err } = run(home, settings, &[]).await;
+    let Ended { success, out, err, .. } = run(home, settings, &[]).await;
     assert!(!success && out.is_empty(), "it started: {out}");
     err
 }
@@ -54,6 +54,9 @@ async fn all_wrong_settings_are_named_at_once() {
         ("DATABASE_URL", "mysql://db"),
         ("DATABASE_BUSY_TIMEOUT_MS", "-1"),
         ("DATABASE_READERS", "0"),
+        ("DATABASE_POOL_SIZE", "1"),
+        ("DATABASE_CONNECT_TIMEOUT_MS", "never"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
         ("USE_REDIS", "maybe"),
         ("REDIS_URL", "http://user:s3cret@host"),
         ("REDIS_PORT", "x"),

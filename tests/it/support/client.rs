@@ -284,6 +284,11 @@ impl TestClient {
         reply
     }
 
+    /// Waits for the answer to a frame, whatever it says.
+    pub async fn answer(&mut self, reference: i64) -> Value {
+        self.wait_for("an answer", |frame| frame["ref"] == reference).await
+    }
+
     /// Waits for the refusal of a frame.
     pub async fn refusal(&mut self, reference: i64, code: &str) -> Value {
         let error = self.reply(reference, "error").await;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    RedisServer, TestHub, eventually,
+    Change, RedisServer, TestClient, TestHub, eventually,
     hub::{FAST, Settings, UNHURRIED},
 };
 
@@ -28,14 +29,9 @@ impl TestCluster {
     /// As [`start`](Self::start), with more settings for both.
     pub async fn with(settings: Settings<'_>) -> Self {
         let redis = RedisServer::with_password(PASSWORD).await;
-        let home = Arc::new(TempDir::new().expect("a folder"));
         let url = redis.url();
-        let settings = [FAST, UNHURRIED, &[("REDIS_URL", &url)], settings].concat();
-        let (a, b) = tokio::join!(TestHub::start_in(Arc::clone(&home), &settings), TestHub::start_in(home, &settings));
-        let this = Self { a, b, redis };
-        connected(&this.a).await;
-        connected(&this.b).await;
-        this
+        let [a, b] = instances(&[&[("REDIS_URL", url.as_str())], settings].concat()).await;
+        Self { a, b, redis }
     }
 
     /// Asserts that no log holds Redis' password.
@@ -52,6 +48,32 @@ impl Drop for TestCluster {
             self.assert_no_password_logged();
         }
     }
+}
+
+/// Two instances that share a database, with fast presence and no limits on rates, when they have found Redis.
+pub async fn instances(settings: Settings<'_>) -> [TestHub; 2] {
+    let home = Arc::new(TempDir::new().expect("a folder"));
+    let settings = [FAST, UNHURRIED, settings].concat();
+    let (a, b) = tokio::join!(TestHub::start_in(Arc::clone(&home), &settings), TestHub::start_in(home, &settings));
+    connected(&a).await;
+    connected(&b).await;
+    [a, b]
+}
+
+/// Asserts that what happens in a room of one instance is seen on the other, both ways.
+pub async fn are_one(a: &TestHub, b: &TestHub, room: &str) {
+    let mut ada = TestClient::joined(a, "Ada", room).await;
+    let mut bob = TestClient::connect(b, "Bob").await;
+    let joined = bob.join(room).await;
+    assert_eq!(joined.names(), ["Ada", "Bob"], "{room}");
+    assert!(matches!(ada.next_change().await, Change::Join { .. }), "{room}");
+    let first = ada.send("from A").await;
+    assert_eq!(bob.next_message().await.seq, first, "{room}");
+    let second = bob.send("from B").await;
+    ada.next_message().await;
+    assert_eq!(ada.next_message().await.seq, second, "{room}");
+    ada.move_cursor(json!({"x": 1}));
+    assert_eq!(bob.next_cursors().await[0].position, json!({"x": 1}), "{room}");
 }
 
 /// Waits until an instance and Redis have found each other.

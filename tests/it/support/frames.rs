@@ -88,7 +88,7 @@ pub struct Ack {
 /// One entry of a `presence` frame. The hub puts as many into a frame as happened in a tick, so tests look at entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Join { name: String, connection_id: String, state: Value, first: bool },
+    Join { user_id: String, name: String, connection_id: String, state: Value, first: bool },
     Leave { user_id: String, connection_id: String, reason: String, last: bool },
     Update { user_id: String, connection_id: String, state: Value },
 }
@@ -126,6 +126,7 @@ impl Change {
         }
         let Frame { joins, leaves, updates } = Frame::deserialize(frame).expect("a presence frame");
         let joins = joins.into_iter().map(|Join { user, connection_id, state, first, .. }| Self::Join {
+            user_id: user.user_id,
             name: user.name,
             connection_id,
             state,

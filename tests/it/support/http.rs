@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::frames::Message;
 
 /// A client of one hub.
+#[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
     base: String,

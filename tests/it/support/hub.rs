@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -32,6 +33,13 @@ pub const UNHURRIED: Settings = &[
     ("RATE_CURSORS", "100000"),
     ("RATE_PRESENCE", "100000"),
     ("RATE_BROADCASTS", "100000"),
+];
+
+/// Room for a crowd from one address, and each read of messages in the log.
+pub const CROWDED: Settings = &[
+    ("MAX_CONNECTIONS_PER_IP", "100000"),
+    ("MAX_CONNECTIONS_PER_USER", "100000"),
+    ("HUBBUB_LOG", "info,hubbub::room=debug"),
 ];
 
 /// Times in which presence can be watched: a beat is a third of a second.
@@ -66,16 +74,24 @@ impl TestHub {
 
     /// A hub whose working directory and database are in `home`, which several may share.
     pub async fn start_in(home: Arc<TempDir>, settings: Settings<'_>) -> Self {
-        let mut all = BTreeMap::from([("PORT".to_owned(), "0".to_owned()), ("WORKERS".into(), "2".into())]);
-        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Self::launch(home, all).await
+        Self::launch(home, with_defaults(settings)).await
+    }
+
+    /// As [`start_in`](Self::start_in), without the rights of root.
+    pub async fn powerless_in(home: Arc<TempDir>, settings: Settings<'_>) -> Self {
+        Self::launch_by(powerless(home.path()), home, with_defaults(settings)).await
     }
 
     async fn launch(home: Arc<TempDir>, settings: BTreeMap<String, String>) -> Self {
+        let program = if settings.contains_key(SABOTAGE) { sabotaged() } else { binary() };
+        Self::launch_by(command_of(program, home.path()), home, settings).await
+    }
+
+    async fn launch_by(mut command: Command, home: Arc<TempDir>, settings: BTreeMap<String, String>) -> Self {
         static RUN: AtomicUsize = AtomicUsize::new(0);
         let run = RUN.fetch_add(1, Ordering::Relaxed);
         let (out, log) = (home.path().join(format!("out-{run}")), home.path().join(format!("log-{run}")));
-        let child = command(home.path())
+        let child = command
             .envs(&settings)
             .stdout(File::create(&out).expect("a file"))
             .stderr(File::create(&log).expect("a file"))
@@ -111,8 +127,22 @@ impl TestHub {
         std::fs::read_to_string(&self.log).expect("its log")
     }
 
+    /// How often it has read messages from the store for its rooms; told with [`CROWDED`].
+    pub fn store_reads(&self) -> usize {
+        self.log().matches("messages are read from the store").count()
+    }
+
+    /// All that it printed so far.
+    pub fn out(&self) -> String {
+        std::fs::read_to_string(&self.out).expect("its output")
+    }
+
     pub fn http(&self) -> Http {
         Http::to(self.address)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Its resident memory.
@@ -120,6 +150,14 @@ impl TestHub {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
+    /// The processor time it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields = stat.rsplit(')').next().expect("after its name").split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10) // Linux counts in hundredths of a second
     }
 
     // --- what is done to it ---
@@ -138,6 +176,13 @@ impl TestHub {
         let log = self.log();
         assert!(log.contains("stopped connections=0 rooms=0"), "something was left when the hub stopped");
         begun.elapsed()
+    }
+
+    /// Ends it by SIGTERM, whatever is wrong around it: asserts exit code 0 alone.
+    pub async fn stop_in_trouble(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.exit().await;
+        assert!(status.success(), "the hub ended with {status}");
     }
 
     /// Waits until it has ended by itself.
@@ -165,8 +210,7 @@ impl TestHub {
 
     pub fn signal(&self, signal: Signal) {
         assert!(self.ended.is_none(), "the hub has ended");
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("its process");
+        kill_process(self.pid(), signal).expect("its process");
     }
 
     /// Starts it again after it ended, on the same port and database.
@@ -200,11 +244,53 @@ impl Drop for TestHub {
     }
 }
 
+/// Any free port, and as many workers wherever the tests run.
+fn with_defaults(settings: Settings<'_>) -> BTreeMap<String, String> {
+    // All requests of the tests come from one address; those that try the limit set it.
+    let own = [("PORT", "0"), ("WORKERS", "2"), ("RATE_LIMIT_API", "off")];
+    let mut all: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    all
+}
+
+/// The hub's binary: the one built with the tests, or what `HUBBUB_BIN` names.
+fn binary() -> OsString {
+    std::env::var_os("HUBBUB_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hubbub").into())
+}
+
+/// The variable that names a fault; a hub that is given one is the binary that has them.
+pub const SABOTAGE: &str = "HUBBUB_SABOTAGE";
+
+/// The hub with faults on purpose, beside the one built with the tests.
+fn sabotaged() -> OsString {
+    let program = Path::new(env!("CARGO_BIN_EXE_hubbub")).with_file_name("hubbub-sabotaged");
+    let build = "cargo build --features sabotage --bin hubbub-sabotaged";
+    assert!(program.is_file(), "{} is missing; tests/run builds it, or: {build}", program.display());
+    program.into()
+}
+
 /// The binary in a clean environment and in the folder `home`, where its database goes by default.
 pub fn command(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+    command_of(binary(), home)
+}
+
+fn command_of(program: OsString, home: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().current_dir(home).stdin(Stdio::null());
     command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
+/// As [`command`]; even where the tests run as root, the hub may write only what the modes of files allow.
+fn powerless(home: &Path) -> Command {
+    let binary = command(home);
+    if !geteuid().is_root() {
+        return binary;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]).arg(binary.get_program());
+    command.env_clear().envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(home).stdin(Stdio::null());
     command
 }
 
@@ -212,13 +298,24 @@ pub fn command(home: &Path) -> Command {
 #[derive(Debug)]
 pub struct Ended {
     pub success: bool,
+    /// The exit status, unless a signal ended it.
+    pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
 /// Runs the binary to its end.
 pub async fn run(home: &Path, settings: Settings<'_>, arguments: &[&str]) -> Ended {
-    let mut child = command(home)
+    run_by(command(home), home, settings, arguments).await
+}
+
+/// As [`run`], without the rights of root.
+pub async fn run_powerless(home: &Path, settings: Settings<'_>) -> Ended {
+    run_by(powerless(home), home, settings, &[]).await
+}
+
+async fn run_by(mut command: Command, home: &Path, settings: Settings<'_>, arguments: &[&str]) -> Ended {
+    let mut child = command
         .envs(settings.iter().copied())
         .args(arguments)
         .stdout(File::create(home.join("run-out")).expect("a file"))
@@ -234,7 +331,7 @@ pub async fn run(home: &Path, settings: Settings<'_>, arguments: &[&str]) -> End
         panic!("it did not end: {arguments:?} {settings:?}");
     };
     let read = |name| std::fs::read_to_string(home.join(name)).expect("its output");
-    let ended = Ended { success: status.success(), out: read("run-out"), err: read("run-err") };
+    let ended = Ended { success: status.success(), code: status.code(), out: read("run-out"), err: read("run-err") };
     assert!(!ended.err.contains("panicked"), "{ended:?}");
     ended
 }

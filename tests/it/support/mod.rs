@@ -1,29 +1,50 @@
-//! What the tests stand on: the hub and Redis as real processes, clients that speak the protocol, a network that breaks.
+//! What the tests stand on: the hub, Redis and PostgreSQL as real processes, clients that speak the protocol, a network that breaks.
 
 pub mod browser;
+pub mod certificates;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod door;
+pub mod figures;
 pub mod frames;
+pub mod haproxy;
 pub mod http;
 pub mod hub;
+pub mod library;
+pub mod lossy;
 pub mod poll;
 pub mod ports;
+pub mod postgres;
 pub mod proxy;
 pub mod pump;
 pub mod raw;
 pub mod redis;
+pub mod redis_cluster;
 pub mod resp;
+pub mod sentinels;
+pub mod smtp;
 pub mod tokens;
 pub mod traffic;
+pub mod view;
+pub mod visitor;
 
 pub use client::TestClient;
+pub use clock::WallClock;
 pub use cluster::TestCluster;
 pub use door::Door;
 pub use frames::{Change, Joined};
+pub use haproxy::HaProxy;
 pub use hub::TestHub;
+pub use lossy::{Losing, LossyBus};
 pub use poll::{eventually, eventually_within};
+pub use postgres::PostgresServer;
 pub use proxy::Proxy;
 pub use raw::RawClient;
 pub use redis::RedisServer;
+pub use redis_cluster::RedisCluster;
+pub use sentinels::Sentinels;
+pub use smtp::SmtpSink;
 pub use traffic::Traffic;
+pub use view::RoomView;
+pub use visitor::Visitor;

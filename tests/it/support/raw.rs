@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -59,6 +60,15 @@ impl RawClient {
         client
     }
 
+    /// A guest's WebSocket, and what the hub answers to its join with these further fields.
+    pub async fn join_with<T: DeserializeOwned>(address: SocketAddr, name: &str, room: &str, more: &str) -> (Self, T) {
+        let mut client = Self::upgraded(address, name).await;
+        client.say(&format!(r#"{{"type":"join","room":"{room}"{more}}}"#)).await;
+        let joined = client.text_of("joined").await;
+        let joined = serde_json::from_slice(&joined).expect("a joined frame");
+        (client, joined)
+    }
+
     /// Shakes hands as a guest and takes the `welcome`.
     pub async fn upgrade(&mut self, name: &str) {
         self.write(handshake(&format!("/ws?name={name}")).as_bytes()).await;
@@ -67,9 +77,9 @@ impl RawClient {
         self.json_of("welcome").await;
     }
 
-    pub async fn join(&mut self, room: &str) {
+    pub async fn join(&mut self, room: &str) -> Value {
         self.say(&format!(r#"{{"type":"join","room":"{room}"}}"#)).await;
-        self.json_of("joined").await;
+        self.json_of("joined").await
     }
 
     // --- out ---
@@ -126,6 +136,17 @@ impl RawClient {
         }
     }
 
+    /// The next frame of a type, as it came: for frames that are too large to be looked at in vain.
+    pub async fn text_of(&mut self, kind: &str) -> Vec<u8> {
+        let start = format!(r#"{{"type":"{kind}""#);
+        loop {
+            let frame = self.next_frame().await.unwrap_or_else(|| panic!("the hub closed before `{kind}`"));
+            if frame.payload.starts_with(start.as_bytes()) {
+                return frame.payload;
+            }
+        }
+    }
+
     /// The next text frame of a type.
     pub async fn json_of(&mut self, kind: &str) -> Value {
         loop {
@@ -133,6 +154,18 @@ impl RawClient {
             let frame: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
             if frame["type"] == kind {
                 return frame;
+            }
+        }
+    }
+
+    /// The next text frame, whatever it is.
+    pub async fn next_json(&mut self) -> Value {
+        loop {
+            let frame = self.next_frame().await.expect("the hub closed");
+            match frame.first & 0xF {
+                TEXT => return serde_json::from_slice(&frame.payload).expect("JSON"),
+                CLOSE => panic!("the hub closes: {:?}", frame.payload),
+                _ => {}
             }
         }
     }

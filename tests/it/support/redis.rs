@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -22,26 +23,43 @@ pub struct RedisServer {
     home: TempDir,
     port: u16,
     password: Option<String>,
+    arguments: Vec<String>,
 }
 
 impl RedisServer {
     pub async fn start() -> Self {
-        Self::launch(None).await
+        Self::launch(None, &[]).await
     }
 
     pub async fn with_password(password: &str) -> Self {
-        Self::launch(Some(password.to_owned())).await
+        Self::launch(Some(password.to_owned()), &[]).await
     }
 
-    async fn launch(password: Option<String>) -> Self {
+    /// With more settings, as in redis.conf: `["maxmemory", "5mb"]` in one line after the other.
+    pub async fn with_settings(settings: &[[&str; 2]]) -> Self {
+        Self::launch(None, settings).await
+    }
+
+    /// With more settings and a password.
+    pub async fn launch(password: Option<String>, settings: &[[&str; 2]]) -> Self {
         let home = TempDir::new().expect("a folder");
-        let mut redis = Self { child: None, home, port: free_port(), password };
+        let arguments = settings.iter().flat_map(|[name, value]| [format!("--{name}"), (*value).to_owned()]).collect();
+        let mut redis = Self { child: None, home, port: free_port(), password, arguments };
         redis.restart().await;
         redis
     }
 
+    /// The folder it runs in.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// For `REDIS_URL`.
@@ -57,19 +75,7 @@ impl RedisServer {
 
     /// Starts it (again, on the same port and empty); gives the moment of its first answer to PING.
     pub async fn restart(&mut self) -> Instant {
-        assert!(self.child.is_none(), "stop it first");
-        let log = File::options().create(true).append(true).open(self.home.path().join("log")).expect("a file");
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(self.password.iter().flat_map(|password| ["--requirepass", password.as_str()]))
-            .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().expect("a file"))
-            .stdout(log);
-        let child =
-            command.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
-        self.child = Some(child);
+        self.spawn();
         eventually("Redis answered", async || match self.try_command(&["PING"]).await {
             Ok(Reply::Text(pong)) if pong == "PONG" => Some(Instant::now()),
             _ => None,
@@ -77,11 +83,33 @@ impl RedisServer {
         .await
     }
 
+    /// Starts it without waiting until it is ready.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        let log = File::options().create(true).append(true).open(self.home.path().join("log")).expect("a file");
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(self.password.iter().flat_map(|password| ["--requirepass", password.as_str()]))
+            .args(&self.arguments)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a file"))
+            .stdout(log);
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
+        self.child = Some(child);
+    }
+
     /// Ends it in good order.
     pub async fn stop(&mut self) {
         self.signal(Signal::TERM);
         let mut child = self.child.take().expect("it ran");
         eventually("Redis ended", async || child.try_wait().expect("its status")).await;
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// SIGKILL.
@@ -106,14 +134,34 @@ impl RedisServer {
         self.try_command(words).await.expect("Redis answers")
     }
 
+    /// As [`command`](Self::command) where an error is a failure of the test; gives the texts of the answer.
+    pub async fn ask(&self, words: &[&str]) -> Vec<String> {
+        self.command(words).await.texts()
+    }
+
+    /// A figure of `INFO`.
+    pub async fn figure(&self, section: &str, name: &str) -> u64 {
+        let info = self.ask(&["INFO", section]).await.concat();
+        let figure = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+    }
+
+    /// How often a command was called since the start.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let info = self.ask(&["INFO", "commandstats"]).await.concat();
+        let start = format!("cmdstat_{command}:calls=");
+        let calls = info.lines().find_map(|line| line.strip_prefix(&start)?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().expect("a number"))
+    }
+
     async fn try_command(&self, words: &[&str]) -> std::io::Result<Reply> {
         resp::command(self.address(), self.password.as_deref(), words).await
     }
 
-    /// The channels somebody listens on, sorted; those by which instances try the bus are left out.
+    /// The channels of rooms that somebody listens on, sorted; those of the whole hub are left out.
     pub async fn room_channels(&self) -> Vec<String> {
         let mut channels = self.command(&["PUBSUB", "CHANNELS"]).await.texts();
-        channels.retain(|channel| !channel.contains("probe:"));
+        channels.retain(|channel| channel.contains("room:"));
         channels.sort();
         channels
     }

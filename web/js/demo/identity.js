@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * Who this browser says it is: the last name used, and one guest id per name, so that several tabs under one name are one person, two
- * people of one name are two, and two people who share a browser are two as well. Works without storage, then only for this page.
+ * people of one name are two, and somebody who comes back under a name after their session ended is who they were. (One session per
+ * browser: a new name in one tab is the new name of all.) Works without storage, then only for this page.
  */
 const KEY = 'hubbub.guests';
 const NAMES_MAX = 20;

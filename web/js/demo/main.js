@@ -35,10 +35,15 @@ const entry = new EntryView({
   onName: (typedName) => void showRooms(typedName),
 });
 
-/** @param {string} [forName] */
+/** Who reads before there is a session. @param {string} [forName] */
 function identity(forName = name) {
   if (token) return { token };
   return forName ? { name: forName, guestId: identities.guestId(forName) } : {};
+}
+
+/** Who connects: a guest by a session, so that a reload and other tabs need not say again who they are. */
+function visitor() {
+  return token ? { token } : { login: { name, guest_id: identities.guestId(name) } };
 }
 
 /** @param {string} roomName */
@@ -51,7 +56,8 @@ function enter(roomName) {
   entry.hide();
   endVisit = visit({
     roomName: room,
-    identity: identity(),
+    visitor: visitor(),
+    ownName: token ? '' : name,
     onLeave: (isUnauthorized) => {
       if (isUnauthorized) forgetToken();
       leave();

@@ -23,18 +23,19 @@ import { wirePeople } from './wire-people.js';
 /**
  * @param {object} options
  * @param {string} options.roomName
- * @param {{token?: string, name?: string, guestId?: string}} options.identity
+ * @param {Pick<import('../hubbub/hub.js').HubOptions, 'token' | 'login'>} options.visitor
+ * @param {string} options.ownName
  * @param {(isUnauthorized: boolean) => void} options.onLeave `isUnauthorized`: the hub does not take the token (any more)
  * @param {(error: {code: string, message: string}) => void} options.onRefused
  * @returns {() => void} ends the visit
  */
-export function visit({ roomName, identity, onLeave, onRefused }) {
+export function visit({ roomName, visitor, ownName, onLeave, onRefused }) {
   const ending = new AbortController();
   const { signal } = ending;
-  const hub = connect(identity);
+  const hub = connect(visitor);
   const room = hub.join(roomName, { presence: presenceState() });
   /** @type {Visit} */
-  const visit = { hub, room, ownName: identity.name ?? '', colors: new Colors(), signal };
+  const visit = { hub, room, ownName, colors: new Colors(), signal };
 
   byId('room-page').hidden = false;
   wireBar(visit, onLeave);

@@ -5,7 +5,7 @@
  */
 import { parseRoom } from './protocol.js';
 
-/** @typedef {{token?: string | null, name?: string | null, guestId?: string | null}} Identity */
+/** @typedef {{token?: string | null, name?: string | null, guestId?: string | null, session?: boolean}} Identity `session`: a cookie says it */
 
 /**
  * @param {string | undefined} url of the hub: `ws(s)://…` or `http(s)://…`, with or without the `/ws` at its end
@@ -46,6 +46,15 @@ export function apiRequest(http, path, params, identity) {
   const headers = { accept: 'application/json' };
   if (identity.token) headers.authorization = `Bearer ${identity.token}`;
   return { url: http + path + (text ? `?${text}` : ''), headers };
+}
+
+/**
+ * What `fetch` needs to send the session's cookie to a hub on another origin; asked for only where there is a session, since browsers
+ * then refuse answers that are for everybody.
+ * @param {Identity} identity
+ */
+export function withSession(identity) {
+  return identity.session ? { credentials: 'include' } : {};
 }
 
 /** @param {string} room `project/room` */

@@ -33,6 +33,8 @@ import { byteLength, closeVerdict, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL_MS, SUBPR
 /** How we close: for good, or to come back at once, so that the hub keeps our place. */
 const CLOSE_DONE = 1000;
 const CLOSE_RECONNECTING = 4000;
+/** WebSocket.OPEN; later states are those of its end. */
+const SOCKET_OPEN = 1;
 /** From opening a socket to `welcome`; a network that swallows packets would otherwise hold us for minutes. */
 const WELCOME_TIMEOUT_MS = 10_000;
 /** A connection must last this long to count as a success: a hub that drops us at once is not asked ever faster. */
@@ -109,7 +111,8 @@ export class Connection extends Emitter {
    * @returns {'sent' | 'offline' | 'too_large'} `too_large`: the hub would close the connection over it, each time anew
    */
   send(frame) {
-    if (!this.#welcomed || !this.#socket) return 'offline';
+    // A socket that the hub is closing takes nothing more, before it says so.
+    if (!this.#welcomed || !this.#socket || this.#socket.readyState > SOCKET_OPEN) return 'offline';
     const text = JSON.stringify(frame);
     if (byteLength(text) > this.maxFrameBytes) return 'too_large';
     this.#socket.send(text);

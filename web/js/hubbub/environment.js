@@ -7,6 +7,7 @@
  *   `now` is monotonic, in milliseconds
  * @typedef {object} SocketLike the part of a WebSocket that is used
  * @property {number} bufferedAmount
+ * @property {number} readyState
  * @property {((event?: any) => void) | null} onopen
  * @property {((event: {data: any}) => void) | null} onmessage
  * @property {((event: {code: number, reason?: string}) => void) | null} onclose

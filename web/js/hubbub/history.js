@@ -3,7 +3,7 @@
  * The read side over HTTP: pages of a room's messages, and whatever else the API offers. Every call carries the same identity
  * as the socket; answers that are not 2xx become an `HttpError` with the words of the hub's problem document.
  */
-import { apiRequest, messagesPath } from './address.js';
+import { apiRequest, messagesPath, withSession } from './address.js';
 
 /** @typedef {import('./protocol.js').Message} Message */
 
@@ -37,8 +37,9 @@ export class HttpApi {
    * @returns {Promise<any>}
    */
   async get(path, params = {}) {
-    const { url, headers } = apiRequest(this.http, path, params, this.identity());
-    const response = await this.fetch(url, { headers });
+    const identity = this.identity();
+    const { url, headers } = apiRequest(this.http, path, params, identity);
+    const response = await this.fetch(url, { headers, ...withSession(identity) });
     const body = await response.json().catch(() => null);
     if (!response.ok) throw new HttpError(response.status, body?.detail ?? body?.title ?? `HTTP ${response.status}`);
     return body;

@@ -3,11 +3,12 @@
  * The hub as a page holds it: one connection, many rooms. Hands each frame to its room, lets every room join again after a
  * reconnect, and keeps the token fresh. See README.md for the events.
  */
-import { apiRequest, hubAddress, socketUrl } from './address.js';
+import { apiRequest, hubAddress, socketUrl, withSession } from './address.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserEnvironment } from './environment.js';
 import { HttpApi } from './history.js';
+import { Session } from './login.js';
 import { parseRoom } from './protocol.js';
 import { Room } from './room.js';
 
@@ -16,6 +17,8 @@ import { Room } from './room.js';
  * @property {string} [url] of the hub: `ws(s)://…` or `http(s)://…`; default: where the page comes from
  * @property {string | ((occasion: 'first' | 'again' | 'expired') => string | Promise<string>)} [token] a JWT, or how to get one.
  *   A function is asked for every connection; on `expired` it must not return the same token again.
+ * @property {import('./login.js').Login} [login] in place of `token` and `name`: log in once, as a guest, by token or by code; the
+ *   browser keeps the session. The hub must be on the page's own site.
  * @property {string} [name] display name of a guest, where there is no token
  * @property {string} [guestId] a UUID that tells guests of one name apart and makes several tabs one user
  * @property {Partial<import('./environment.js').Environment>} [environment] in place of the browser's
@@ -35,6 +38,7 @@ export class Hub extends Emitter {
   #options;
   #address;
   #connection;
+  #session;
 
   /** @param {HubOptions} options */
   constructor(options) {
@@ -42,19 +46,22 @@ export class Hub extends Emitter {
     const environment = { ...browserEnvironment(), ...options.environment };
     this.#options = options;
     this.#address = hubAddress(options.url, globalThis.location?.href);
+    this.#session = new Session(this.#address.http, environment.fetch);
     /** Reads over HTTP with the same identity. */
     this.api = new HttpApi(this.#address.http, environment.fetch, () => this.#identity());
     this.#connection = new Connection({
       environment,
       address: async (occasion) => {
-        await this.#renewToken(occasion);
+        if (options.login) await this.#session.ensure(options.login, occasion);
+        else await this.#renewToken(occasion);
         return socketUrl(this.#address.ws, this.#identity());
       },
-      canRenew: () => typeof options.token === 'function',
+      canRenew: () => options.login !== undefined || typeof options.token === 'function',
       whyRefused: async () => {
         // The handshake as a plain request: the hub judges the identity before it misses the upgrade.
-        const { url, headers } = apiRequest(this.#address.http, '/ws', {}, this.#identity());
-        return (await environment.fetch(url, { headers })).status;
+        const identity = this.#identity();
+        const { url, headers } = apiRequest(this.#address.http, '/ws', {}, identity);
+        return (await environment.fetch(url, { headers, ...withSession(identity) })).status;
       },
     });
     /** @type {import('./room.js').Link} */
@@ -101,6 +108,12 @@ export class Hub extends Emitter {
     this.#connection.retryNow();
   }
 
+  /** Leaves all rooms, closes for good, and ends the session that `login` began, in all tabs. */
+  async logOut() {
+    this.close();
+    await this.#session.end();
+  }
+
   /** Leaves all rooms and closes for good. */
   close() {
     this.#eachRoom((room) => room.leave());
@@ -108,8 +121,10 @@ export class Hub extends Emitter {
   }
 
   #identity() {
-    const { name, guestId } = this.#options;
-    return { token: this.#token, name, guestId };
+    const { login, name, guestId } = this.#options;
+    if (!login) return { token: this.#token, name, guestId };
+    // The session goes first; a guest whose session is lost with the hub's memory is the same guest all the same.
+    return 'name' in login ? { session: true, name: login.name, guestId: login.guest_id } : { session: true };
   }
 
   /** @param {'first' | 'again' | 'expired'} occasion */
@@ -143,6 +158,7 @@ export class Hub extends Emitter {
 
   /** The token runs out soon: a new one, while the connection goes on. Without one, the hub closes with 4401 in its time. */
   async #replaceToken() {
+    if (this.#options.login) return void this.#session.use().catch(() => null); // a use is all that a session needs
     if (typeof this.#options.token !== 'function') return;
     try {
       await this.#renewToken('expired');

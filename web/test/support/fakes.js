@@ -46,6 +46,7 @@ export class FakeClock {
 
 export class FakeSocket {
   bufferedAmount = 0;
+  readyState = 1;
   /** @type {any} */ onopen = null;
   /** @type {any} */ onmessage = null;
   /** @type {any} */ onclose = null;
@@ -133,7 +134,7 @@ export async function world(options = {}) {
       },
       fetch: async (url, init) => {
         requests.push({ url, init });
-        const answer = net.answer(new URL(url));
+        const answer = net.answer(new URL(url), init);
         if (answer === null) throw new TypeError('network error');
         const { status = 200, ...body } = answer;
         return { ok: status < 400, status, json: async () => body };
