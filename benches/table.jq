@@ -47,12 +47,25 @@ def idle: [
     ["connect_cpu_us", "server CPU per join, µs", ""],
     ["still_joined", "still joined after the hold", "all"]];
 
+def crowd: [
+    ["complete", "clients that know of all", "all"],
+    ["joined_seconds", "the last had joined after, s", "10"],
+    ["complete_after_ms", "all know of all after that, ms", "< 5,000"],
+    ["kib_per_client", "KiB received per client", "≤ 0.3 × people"],
+    ["frames_per_client", "frames per client", ""],
+    ["join_cpu_us", "server CPU per join, µs", ""],
+    ["rss_kib_per_conn", "RSS per connection, KiB", ""],
+    ["rss_peak_mib", "RSS grown at most, MiB", ""],
+    ["server_cores", "server CPU, cores", ""],
+    ["closed", "connections closed", "0"]];
+
 # How far the figures can be trusted, at the end of every scenario.
 def trust: [
     ["generator_cores", "generator CPU, cores", "< 0.9"],
     ["others_cores", "everything else on the machine, cores", "< 0.1"]];
 
 def figures($run): (if $run == "idle" then idle
+    elif $run == "crowd" then crowd
     elif ($run | startswith("cursors")) then cursors
     elif ($run | startswith("ramp")) then ramp
     else fanout end) + trust;
@@ -60,6 +73,7 @@ def figures($run): (if $run == "idle" then idle
 def title: {
     "fanout-room": "500 in one room, 50 msg/s",
     "fanout-rooms": "1,000 in 50 rooms, 500 msg/s",
+    "fanout-ephemeral": "the same with broadcasts, nothing stored",
     "ramp": "500 in one room, rising",
     "ramp-tick": "the same, floor with a 5 ms tick",
     "cursors": "cursors, 100 people at 30 Hz (floor: 33 ms tick)",
@@ -80,5 +94,6 @@ def title: {
    | (if $floor != null and $hub != null and $floor > 0 then $hub / $floor else null end) as $ratio
    # A scenario that is there for the floor alone has no target.
    | (if $run | IN("ramp-tick", "cursors-raw") then "" else $target end) as $target
-   | (if $n > 0 then "" elif $run == "idle" then "idle, \($conns) connections" else ($run | title) end) as $name
+   | (if $n > 0 then "" elif $run == "idle" then "idle, \($conns) connections"
+      elif $run == "crowd" then "\($conns) join one room, 500/s" else ($run | title) end) as $name
    | "| \($name) | \($figure) | \($floor | shown) | \($hub | shown) | \($ratio | shown) | \($target) |")

@@ -10,9 +10,11 @@
 //! - [`poller`], [`link`]: epoll, and one non-blocking socket
 //! - [`ledger`]: which deliveries arrived, twice, or never
 //! - [`procfs`], [`redis_count`], [`writes`]: what it cost the server
+//! - [`http`], [`zipf`]: asking over keep-alive connections, and for what; for `reads`, which has a thread for each
 //! - [`report`]: a table for people, a line of JSON for the script
 
 pub mod frame;
+pub mod http;
 pub mod ledger;
 pub mod link;
 pub mod poller;
@@ -23,3 +25,4 @@ pub mod schedule;
 pub mod stamp;
 pub mod upgrade;
 pub mod writes;
+pub mod zipf;

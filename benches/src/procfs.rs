@@ -15,7 +15,13 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
 /// Resident memory of `pid`, bytes.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    Ok(resident_kib(&status).ok_or(io::ErrorKind::InvalidData)? * 1_024)
+    Ok(kib(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)? * 1_024)
+}
+
+/// The most resident memory that `pid` ever had, bytes.
+pub fn peak_resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(kib(&status, "VmHWM:").ok_or(io::ErrorKind::InvalidData)? * 1_024)
 }
 
 /// Busy time of all cores so far, stolen time included: time that a virtual machine wanted and did not get.
@@ -42,8 +48,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+fn kib(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(field))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
@@ -56,7 +62,7 @@ mod tests {
         let stat = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 1200 34 0 0 20 0 9 0 77";
         assert_eq!(cpu_ticks(stat), Some(1_234));
         assert_eq!(busy_ticks("cpu  1 2 4 1000 1000 8 16 32 64 64\ncpu0 1\n"), Some(63));
-        assert_eq!(resident_kib("VmHWM:\t 900 kB\nVmRSS:\t    512 kB\n"), Some(512));
+        assert_eq!(kib("VmHWM:\t 900 kB\nVmRSS:\t    512 kB\n", "VmRSS:"), Some(512));
     }
 
     #[test]

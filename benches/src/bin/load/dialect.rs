@@ -13,6 +13,8 @@ use memchr::memmem::Finder;
 pub enum Dialect {
     /// Hubbub's protocol, version 1.
     Hubbub,
+    /// The same, but what is sent are broadcasts: nothing is stored or acknowledged, and the sender gets nothing back.
+    Ephemeral,
     /// The floor server.
     Floor,
 }
@@ -38,6 +40,7 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hubbub => "hubbub",
+            Self::Ephemeral => "hubbub-ephemeral",
             Self::Floor => "floor",
         }
     }
@@ -45,7 +48,7 @@ impl Dialect {
     /// Path of connection `index`, which will be in `room`. Fixed width, so that all frames are equally long.
     pub fn path(self, index: usize, room: usize) -> String {
         match self {
-            Self::Hubbub => format!("/ws?name=b{index:05}"),
+            Self::Hubbub | Self::Ephemeral => format!("/ws?name=b{index:05}"),
             Self::Floor => format!("/ws?room={room:04}"),
         }
     }
@@ -53,7 +56,9 @@ impl Dialect {
     /// What to say after the upgrade to be in `room`, if anything.
     pub fn join(self, room: usize) -> Option<String> {
         match self {
-            Self::Hubbub => Some(format!(r#"{{"type":"join","ref":1,"room":"bench/r{room:04}","history":0}}"#)),
+            Self::Hubbub | Self::Ephemeral => {
+                Some(format!(r#"{{"type":"join","ref":1,"room":"bench/r{room:04}","history":0}}"#))
+            }
             Self::Floor => None,
         }
     }
@@ -62,6 +67,11 @@ impl Dialect {
     pub fn message(self, out: &mut Vec<u8>, room: usize, serial: u64, stamp: &Stamp, body_bytes: usize) {
         if self == Self::Floor {
             return stamp.write_body(out, body_bytes);
+        }
+        if self == Self::Ephemeral {
+            append(out, format_args!(r#"{{"type":"broadcast","room":"bench/r{room:04}","event":"m","data":"#));
+            stamp.write_body(out, body_bytes);
+            return out.push(b'}');
         }
         let salt = *SALT;
         let (high, low) = (salt >> 16 & 0xffff_ffff, salt & 0xffff);
@@ -83,6 +93,16 @@ impl Dialect {
         append(out, format_args!(r#"{{"type":"cursor","room":"bench/r{room:04}","position":"#));
         stamp::write_position(out, person, due_us);
         out.push(b'}');
+    }
+
+    /// How many of a room's `members` get each message.
+    pub fn receivers(self, members: u64) -> u64 {
+        if self == Self::Ephemeral { members - 1 } else { members }
+    }
+
+    /// Whether each message is acknowledged.
+    pub fn acknowledges(self) -> bool {
+        self == Self::Hubbub
     }
 
     /// What a frame without a payload of ours is.

@@ -2,6 +2,7 @@
 //!
 //! It must cost less than the server it measures, or it measures itself: every report says what both used.
 
+mod crowd;
 mod cursors;
 mod dialect;
 mod fanout;
@@ -36,6 +37,9 @@ pub struct Common {
     /// Address of the server.
     #[arg(long, global = true, default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
+    /// Address of a second instance, to which every other connection goes.
+    #[arg(long, global = true)]
+    second_addr: Option<SocketAddr>,
     /// Which wire to speak.
     #[arg(long, global = true, value_enum, default_value_t = Dialect::Hubbub)]
     target: Dialect,
@@ -61,6 +65,8 @@ enum Scenario {
     Cursors(cursors::Options),
     /// Many joined connections that say nothing.
     Idle(idle::Options),
+    /// Many people join one room within seconds.
+    Crowd(crowd::Options),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +77,7 @@ fn main() -> ExitCode {
         Scenario::Fanout(fanout) => fanout::run(common, fanout),
         Scenario::Cursors(cursors) => cursors::run(common, cursors),
         Scenario::Idle(idle) => idle::run(common, idle),
+        Scenario::Crowd(crowd) => crowd::run(common, crowd),
     };
     match result.and_then(|report| print(common, &report)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -94,7 +94,7 @@ pub fn run(common: &Common, pool: &mut Pool<'_>, plan: Plan) -> io::Result<Outco
             }
             sent += 1;
             sent_in_room[room] += 1;
-            expected += pool.members(room);
+            expected += common.target.receivers(pool.members(room));
             report::record(&mut send_lag, now - due_us);
             now = pool.now_us();
         }
@@ -138,7 +138,7 @@ pub fn run(common: &Common, pool: &mut Pool<'_>, plan: Plan) -> io::Result<Outco
 }
 
 fn all_acked(common: &Common, tally: &Tally, sent: u64) -> bool {
-    common.target == Dialect::Floor || tally.acks + tally.errors >= sent
+    !common.target.acknowledges() || tally.acks + tally.errors >= sent
 }
 
 impl Outcome {

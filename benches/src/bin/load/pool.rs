@@ -53,7 +53,14 @@ pub struct Pool<'a> {
 impl<'a> Pool<'a> {
     /// Opens and joins `conns` connections in `rooms` rooms and waits until they have settled.
     pub fn open(common: &'a Common, conns: usize, rooms: usize) -> io::Result<Self> {
-        let mut pool = Self {
+        let mut pool = Self::new(common, conns, rooms)?;
+        pool.reopen()?;
+        Ok(pool)
+    }
+
+    /// `conns` connections in `rooms` rooms, none of them open yet.
+    pub fn new(common: &'a Common, conns: usize, rooms: usize) -> io::Result<Self> {
+        Ok(Self {
             common,
             rooms: rooms.max(1),
             poller: Poller::new()?,
@@ -64,17 +71,24 @@ impl<'a> Pool<'a> {
             payload: Vec::new(),
             wire: Vec::new(),
             tally: Tally::default(),
-        };
-        pool.reopen()?;
-        Ok(pool)
+        })
     }
 
     /// Opens what is not open (at first everything), and waits until it has settled.
     pub fn reopen(&mut self) -> io::Result<()> {
+        self.fill(f64::INFINITY, &mut |_, _, _| false)?;
+        self.settle()
+    }
+
+    /// Opens what is not open, at so many per second, or with no more under way than the handshakes allowed; `sink` gets what comes meanwhile, `joined` frames included.
+    pub fn fill(&mut self, per_second: f64, sink: &mut impl FnMut(usize, &[u8], u64) -> bool) -> io::Result<()> {
+        let begun = Instant::now();
+        let handshakes = if per_second.is_finite() { usize::MAX } else { self.common.handshakes };
         let (mut next, mut joined, mut progress) = (0, self.joined, Instant::now());
         while self.joined < self.slots.len() {
             let mut under_way = self.slots[..next].iter().filter(|slot| slot.state != State::Joined).count();
-            while under_way < self.common.handshakes && next < self.slots.len() {
+            let may_be_open = (begun.elapsed().as_secs_f64() * per_second).max(1.0) as usize;
+            while under_way < handshakes && next < self.slots.len().min(may_be_open) {
                 if self.slots[next].link.is_none() {
                     self.connect(next)?;
                     under_way += 1;
@@ -82,7 +96,8 @@ impl<'a> Pool<'a> {
                 next += 1;
             }
             let closed = self.tally.closed;
-            self.pump(Duration::from_millis(100), &mut |_, _, _| false)?;
+            let pause = if next < self.slots.len() && per_second.is_finite() { 2 } else { 100 };
+            self.pump(Duration::from_millis(pause), sink)?;
             if self.tally.closed > closed {
                 next = 0;
             }
@@ -93,7 +108,7 @@ impl<'a> Pool<'a> {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
         }
-        self.settle()
+        Ok(())
     }
 
     /// Reads until next to nothing comes any more.
@@ -197,7 +212,7 @@ impl<'a> Pool<'a> {
 
     fn connect(&mut self, index: usize) -> io::Result<()> {
         let host = (2 + index / CONNECTIONS_PER_SOURCE) as u8;
-        let to = self.common.addr;
+        let to = self.common.second_addr.filter(|_| index % 2 == 1).unwrap_or(self.common.addr);
         let from = (to.ip().is_loopback() && to.is_ipv4()).then(|| Ipv4Addr::new(127, 0, 0, host));
         let socket = poller::connect(to, from)?;
         self.poller.add(&socket, index)?;
@@ -265,6 +280,7 @@ impl<'a> Pool<'a> {
                         Kind::Joined => {
                             *state = State::Joined;
                             *joined += 1;
+                            sink(index, payload, now_us);
                         }
                         Kind::Error => return Err(said(&String::from_utf8_lossy(payload))),
                         _ => {}
