@@ -34,6 +34,7 @@ pub(super) fn refused(error: &sqlx::Error) -> StoreError {
         sqlx::Error::Io(error) => StoreError::Unavailable(io_text(error)),
         sqlx::Error::Tls(error) => StoreError::Unavailable(format!("no TLS to the server: {error}; see sslmode")),
         sqlx::Error::Configuration(_) => broken("the address cannot be used; see its certificates and parameters"),
+        _ if is_silent_close(error) => unavailable("the connection was lost"),
         sqlx::Error::Protocol(_) => unavailable("what answers is not a PostgreSQL server that this hub understands"),
         sqlx::Error::ColumnDecode { index, .. } => StoreError::Broken(format!("column {index} cannot be read")),
         _ => broken("an unexpected answer"),
@@ -93,6 +94,7 @@ pub(super) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
 pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
+        _ if is_silent_close(error) => true,
         _ => state(error).is_some_and(|state| {
             matches!(&*state, SHUTTING_DOWN | CRASHED | STARTING | READ_ONLY) || state.starts_with("08")
         }),
@@ -102,7 +104,7 @@ pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
 /// The server is about to take connections.
 pub(super) fn is_starting(error: &sqlx::Error) -> bool {
     match error {
-        // The last two are what comes from a proxy before it.
+        // The last two, and a silent close, are what comes from a proxy before it.
         sqlx::Error::Io(error) => matches!(
             error.kind(),
             io::ErrorKind::ConnectionRefused
@@ -110,8 +112,15 @@ pub(super) fn is_starting(error: &sqlx::Error) -> bool {
                 | io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::ConnectionReset
         ),
+        _ if is_silent_close(error) => true,
         _ => state(error).is_some_and(|state| matches!(&*state, STARTING | SHUTTING_DOWN | TOO_MANY_CONNECTIONS)),
     }
+}
+
+/// A connection that ended before the answer about TLS, as from a proxy with no server behind it: sqlx does not look at how
+/// many bytes it has read, and takes the end for an answer of one zero byte.
+fn is_silent_close(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Protocol(text) if text.ends_with("response from SSLRequest: 0x00"))
 }
 
 /// The server will not have a connection of this kind: with TLS, or without.

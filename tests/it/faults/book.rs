@@ -100,6 +100,8 @@ pub struct Book {
     pub drain: Option<Duration>,
     /// How many messages were acknowledged to it.
     pub acked: u64,
+    /// The last `status` of this connection gave reasons.
+    degraded: bool,
     habits: Habits,
     chance: StdRng,
     asked: HashMap<i64, Asked>,
@@ -116,6 +118,7 @@ impl Book {
             live: None,
             drain: None,
             acked: 0,
+            degraded: false,
             habits,
             chance: StdRng::seed_from_u64(seed),
             asked: HashMap::new(),
@@ -135,7 +138,7 @@ impl Book {
         let (connection, user_id) = (text(&welcome["connection_id"]), text(&welcome["user"]["user_id"]));
         self.note(now, What::Connected { connection: connection.clone(), user_id: user_id.clone(), side });
         self.live = Some(Live { connection, user_id });
-        self.drain = None;
+        (self.drain, self.degraded) = (None, false);
         let mut todo = Todo::default();
         let rooms: Vec<Room> = self.seats.keys().cloned().collect();
         for room in rooms {
@@ -167,9 +170,11 @@ impl Book {
         }
     }
 
-    /// Everything that was written is acknowledged, and every room is joined.
+    /// Everything that was written is acknowledged, every room is joined, and nothing is said to be wrong.
     pub fn is_settled(&self) -> bool {
-        self.live.is_some() && self.seats.values().all(|seat| seat.joined && !seat.leaving && seat.waiting.is_empty())
+        self.live.is_some()
+            && !self.degraded
+            && self.seats.values().all(|seat| seat.joined && !seat.leaving && seat.waiting.is_empty())
     }
 
     // --- what comes ---
@@ -200,7 +205,8 @@ impl Book {
                 self.note(now, What::Left { room });
             }
             "status" => {
-                let reasons = Vec::deserialize(&frame["reasons"]).unwrap_or_default();
+                let reasons = Vec::<String>::deserialize(&frame["reasons"]).unwrap_or_default();
+                self.degraded = !reasons.is_empty();
                 self.note(now, What::Status { reasons });
             }
             "drain" => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Findings, Kind, Run,
+    Findings, Kind, Rules, Run,
     lives::{How, Lives, Stay},
 };
 use crate::{
@@ -122,18 +122,19 @@ impl Viewer<'_> {
     fn left(&mut self, room: &Room, connection: &str, reason: &str, at: Instant) {
         let stays: Vec<&Stay> = self.lives.of_connection(room, connection).collect();
         let ended = |stay: &&Stay| stay.until.map(|(until, _)| until).filter(|until| *until <= at + SLACK);
-        let last_ended = stays.iter().filter_map(ended).max();
+        let last_ended =
+            stays.iter().filter_map(|stay| Some((ended(stay)?, stay.side))).max_by_key(|(until, _)| *until);
         let is_there = stays.iter().any(|stay| stay.from <= at && ended(stay).is_none());
         match last_ended {
-            Some(until) if !is_there => {
-                if at > self.ghost_after(until) {
+            Some((until, side)) if !is_there => {
+                if at > self.ghost_after(until, side) {
                     let gone = at.saturating_duration_since(until);
                     let story = format!("{connection} was gone for {gone:?} when it left, at {}", self.run.clock(at));
                     self.add(Kind::Ghost, room, &story);
                 }
             }
             // It came back since.
-            Some(until) if at <= until + self.run.rules.tail => {}
+            Some((until, _)) if at <= until + self.run.rules.tail => {}
             _ if self.is_excused(room, connection, at) => {}
             _ if stays.first().is_some_and(|stay| self.is_old_news(room, &stay.user_id, at)) => {}
             _ => self.add(Kind::FalseLeave, room, &format!("{connection} ({reason}) at {}", self.run.clock(at))),
@@ -199,18 +200,27 @@ impl Viewer<'_> {
     /// A connection is seen at a time: it must not have ended long before.
     fn look_for_ghost(&mut self, room: &Room, connection: &str, at: Instant) {
         let mut stays = self.lives.of_connection(room, connection);
-        let ended =
-            stays.try_fold(None, |last: Option<Instant>, stay| stay.until.map(|(until, _)| last.max(Some(until))));
-        let Some(Some(until)) = ended else { return }; // there, or of another run
-        if at > self.ghost_after(until) {
+        let ended = stays.try_fold(None, |last: Option<(Instant, _)>, stay| {
+            let (until, _) = stay.until?;
+            Some(Some(last.filter(|(last, _)| *last > until).unwrap_or((until, stay.side))))
+        });
+        let Some(Some((until, side))) = ended else { return }; // there, or of another run
+        if at > self.ghost_after(until, side) {
             let story = format!("{connection} was gone for {:?} at {}", at - until, self.run.clock(at));
             self.add(Kind::Ghost, room, &story);
         }
     }
 
-    fn ghost_after(&self, until: Instant) -> Instant {
-        let held = self.run.troubles.iter().filter(|trouble| trouble.effect.holds.has(self.side));
-        due(until, self.run.rules.ttl + AFTER_TTL, held)
+    /// When somebody may not be seen any more who was on a side until then.
+    fn ghost_after(&self, until: Instant, on: Option<Side>) -> Instant {
+        let Rules { ttl, grace, .. } = self.run.rules;
+        let troubles = || self.run.troubles.iter();
+        let holding = |side| troubles().filter(move |trouble| trouble.effect.holds.has(side));
+        // When its own instance lets go of it. If others cannot be told then, they let go of it a TTL after they last could.
+        let let_go = due(until, grace, holding(on)).min(until + ttl);
+        let untold = troubles().filter(|trouble| trouble.effect.delays && (until..=let_go).contains(&trouble.from));
+        let from = untold.map(|trouble| trouble.from).max().unwrap_or(until);
+        due(from, ttl + AFTER_TTL, holding(self.side))
     }
 
     fn add(&mut self, kind: Kind, room: &Room, story: &str) {

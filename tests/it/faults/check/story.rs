@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Findings, Kind, Run};
-use crate::faults::transcript::{Entry, Side, Transcript, What};
+use crate::faults::{
+    transcript::{Entry, Side, Transcript, What},
+    troubles::due,
+};
 
 /// What a trouble explains, it explains for so long after it is mended.
 const AFTERMATH: Duration = Duration::from_secs(5);
@@ -85,7 +88,9 @@ fn told_of_trouble(run: &Run, client: usize, side: Option<Side>, entries: &[Entr
         let same =
             |other: &super::Trouble| other.effect.degrades.is_some_and(|(of, others)| of == reason && others.has(side));
         let notice = if reason == "database" { run.rules.notice_database } else { run.rules.notice };
-        let noticed = trouble.from + notice;
+        // A link that holds frames, and an instance that hangs, hold this one, too.
+        let held = || run.troubles.iter().filter(|other| other.effect.holds.has(side));
+        let noticed = due(trouble.from, notice, held());
         if trouble.until >= noticed
             && covers(trouble.from)
             && covers(noticed)
@@ -94,7 +99,7 @@ fn told_of_trouble(run: &Run, client: usize, side: Option<Side>, entries: &[Entr
         {
             findings.add(Kind::NotTold, format!("client {client} of {reason} ({})", trouble.what));
         }
-        let healed = trouble.until + notice;
+        let healed = due(trouble.until, notice, held());
         let again = run.troubles.iter().any(|other| same(other) && other.from <= healed && other.until > trouble.until);
         if !again && covers(healed) && healed <= over && degraded_at(healed, reason) {
             findings.add(Kind::StillDegraded, format!("client {client}: {reason} ({})", trouble.what));

@@ -24,6 +24,25 @@ fn a_ghost_is_named() {
 }
 
 #[test]
+fn a_ghost_of_two_troubles_is_excused_only_for_as_long_as_they_explain() {
+    let mut forge = Forge::small();
+    let from = forge.at();
+    forge.drop_off(2);
+    forge.wait(SECOND * 9 / 2);
+    forge.goes(2, "p/r", "expired");
+    let mut run = forge.run();
+    let closes = Effect { closes: Sides::BOTH, ..Effect::default() };
+    run.troubles.push(trouble(run.transcripts[0].entries[0].at, Instant::now(), closes));
+    // Its own instance could not know, and when it did it could tell nobody.
+    let held = Effect { holds: Sides::only(Side::A), ..Effect::default() };
+    run.troubles.push(trouble(from, from + SECOND, held));
+    run.troubles.push(trouble(from + SECOND, from + SECOND * 4, Effect { delays: true, ..Effect::default() }));
+    assert_found(&run, []);
+    run.troubles[2].from = from + SECOND * 4;
+    assert_found(&run, [Kind::Ghost]);
+}
+
+#[test]
 fn a_ghost_in_joined_is_named() {
     let mut forge = Forge::small();
     forge.leave(2, "p/r");
