@@ -23,7 +23,7 @@ use crate::ids::RoomId;
 pub enum Channel {
     /// A room: the instances that serve it.
     Room(RoomId),
-    /// A topic of the whole hub (`sessions`, `cache`): every part of any instance that has subscribed to it.
+    /// A topic of the whole hub (`access`, `cache`, `projects`): every part of any instance that has subscribed to it.
     Hub(&'static str),
 }
 

@@ -120,6 +120,9 @@ pub(super) async fn change(
     let name = change.name.as_deref().map(shown_name).transpose()?;
     let changed = state.catalogue.update_project(&grant.project.id, name.as_deref(), change.visibility).await?;
     let project = changed.ok_or(AccessError::NotFound)?;
+    if grant.project.visibility == Visibility::Public && project.visibility == Visibility::Private {
+        state.rooms.readmit(&project.id);
+    }
     Ok(HttpResponse::Ok().json(ProjectItem::from(ProjectGrant { project, ..grant })))
 }
 

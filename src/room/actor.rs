@@ -425,8 +425,17 @@ impl Handler<ForgetRoom> for RoomActor {
 
     fn handle(&mut self, order: ForgetRoom, ctx: &mut Self::Context) {
         tracing::info!(room = %order.room, "the project was deleted, the room ends");
-        self.publish(Event::Forgotten, ctx);
         self.forget(ctx);
+    }
+}
+
+impl Handler<ReadmitMembers> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReadmitMembers, _: &mut Self::Context) {
+        for fanout in self.fanouts.values() {
+            fanout.recipient.do_send(DeliverFrame::RoomLost { slot: self.slot });
+        }
     }
 }
 

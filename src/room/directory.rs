@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     actor::RoomActor,
     messages::{DescribePresence, ForgetRoom, HandOverRoom, PublishMessage, RoomSlot},
+    projects,
     window::ReplayBudget,
 };
 use crate::{
@@ -109,7 +110,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// An empty directory.
+    /// An empty directory. Must be called in an actix system.
     pub fn new(
         instance: InstanceId,
         config: RoomConfig,
@@ -118,7 +119,7 @@ impl Directory {
         bus: Arc<dyn Bus>,
     ) -> Arc<Self> {
         let replay = ReplayBudget::new(config.replay_bytes_max);
-        Arc::new_cyclic(|directory| Self {
+        let this = Arc::new_cyclic(|directory| Self {
             context: Arc::new(RoomContext {
                 instance,
                 config,
@@ -130,7 +131,13 @@ impl Directory {
             }),
             rooms: Mutex::default(),
             next_slot: AtomicU64::new(0),
-        })
+        });
+        projects::listen(&this);
+        this
+    }
+
+    pub(super) fn bus(&self) -> &dyn Bus {
+        &*self.context.bus
     }
 
     /// The room, started on this thread if it does not run.
@@ -203,11 +210,11 @@ impl Directory {
         self.rooms().len()
     }
 
-    /// A project was deleted: its rooms close their members and end, on every instance.
-    pub fn forget(&self, project: &ProjectId) {
-        for (room, entry) in self.rooms().iter().filter(|(room, _)| &room.project() == project) {
-            entry.address.do_send(ForgetRoom { room: room.clone() }); // once per room
-        }
+    /// The rooms of a project that run on this instance.
+    pub(super) fn rooms_of(&self, project: &ProjectId) -> Vec<(RoomId, Addr<RoomActor>)> {
+        let rooms = self.rooms();
+        let of_project = rooms.iter().filter(|(room, _)| room.project() == *project);
+        of_project.map(|(room, entry)| (room.clone(), entry.address.clone())).collect()
     }
 
     /// The hub stops: every room finishes what it accepted and hands its people over.

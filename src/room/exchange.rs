@@ -85,8 +85,6 @@ pub enum Event {
         /// Milliseconds.
         grace_ms: u64,
     },
-    /// The project was deleted: the room is over.
-    Forgotten,
 }
 
 impl Event {

@@ -123,7 +123,7 @@ pub enum DeliverFrame {
         /// The former member.
         connection: ConnectionId,
     },
-    /// The room died: its members are closed, to come back and resume.
+    /// The room died, or its project was closed to strangers: its members are closed, to come back and resume.
     RoomLost {
         /// The room.
         slot: RoomSlot,
@@ -283,6 +283,11 @@ pub struct HandOverRoom {
     /// Dropped when it is done.
     pub done: oneshot::Sender<()>,
 }
+
+/// Directory to room: not everybody may be in it any more, so all are to come in again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReadmitMembers;
 
 /// Directory to room: its project was deleted.
 #[derive(Debug, Message)]

@@ -1,7 +1,7 @@
 //! Station 2: the room. Membership, order, presence, cursors and fan-out of one `project/room` on this instance.
 //!
 //! The thinking is pure and in [`sequencer`], [`window`], [`presence`], [`cursors`] and [`pacer`]; the actor ([`RoomActor`],
-//! spread by subject over `actor`, `resume`, `catch_up`, `people`, `messages_lane`, `recovery` and `peers`) is wiring. The [`Directory`] starts rooms and
+//! spread by subject over `actor`, `resume`, `catch_up`, `people`, `messages_lane`, `recovery`, `peers` and `projects`) is wiring. The [`Directory`] starts rooms and
 //! finds them. A room never knows sessions: it sees each worker thread's fan-out as a `Recipient<DeliverFrame>`.
 
 mod actor;
@@ -16,6 +16,7 @@ pub mod pacer;
 mod peers;
 mod people;
 pub mod presence;
+mod projects;
 mod reads;
 mod recovery;
 mod resume;

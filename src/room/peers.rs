@@ -98,7 +98,6 @@ impl RoomActor {
                 self.presence.peer_leaves(peer, now + Duration::from_millis(grace_ms));
                 self.read_hole(ctx); // it will not beat any more: this is the last chance to learn of what was lost
             }
-            Event::Forgotten => self.forget(ctx),
         }
     }
 

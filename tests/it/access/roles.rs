@@ -104,3 +104,44 @@ async fn a_removal_that_nobody_heard_of_counts_when_the_bus_is_back() {
     cluster.redis.restart().await;
     assert_eq!(ada.closed_with().await, 4403);
 }
+
+/// What an owner asks for.
+async fn manage(hub: &TestHub, method: Method, body: Value) {
+    let request = hub.http().request(method, "/api/projects/p").bearer_auth(token("owner", json!({"p": "owner"})));
+    let answer = Answer::to(request.json(&body)).await;
+    assert!(answer.status.is_success(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_project_made_private_lets_nobody_stay_who_may_not_come() {
+    let cluster = TestCluster::with(&[("JWT_SECRET", SECRET), ("ALLOW_GUESTS", "true")]).await;
+    let (a, b) = (&cluster.a, &cluster.b);
+    let mut guest = TestClient::joined(b, "Gus", "p/r").await;
+    let mut elsewhere = TestClient::joined(b, "Eve", "q/r").await;
+    let mut owner = Door::of(b).bearer(&token("owner", json!({"p": "owner"}))).enter().await;
+    owner.join("p/r").await;
+    // Asked of the instance that serves none of the rooms.
+    manage(a, Method::PATCH, json!({"name": "Plans"})).await;
+    guest.send("a new name closes nobody").await;
+    manage(a, Method::PATCH, json!({"visibility": "private"})).await;
+    assert_eq!((guest.closed_with().await, owner.closed_with().await), (1012, 1012), "all are to come again");
+    for hub in [a, b] {
+        let mut again = TestClient::connect(hub, "Gus").await;
+        let reference = again.ask_to_join("p/r", json!({}));
+        again.refusal(reference, "not_found").await;
+        let mut owner = Door::of(hub).bearer(&token("owner", json!({"p": "owner"}))).enter().await;
+        owner.join("p/r").await;
+        owner.send("among ourselves").await;
+    }
+    elsewhere.send("nobody told us").await;
+}
+
+#[tokio::test]
+async fn a_project_deleted_on_one_instance_ends_on_the_others() {
+    let cluster = TestCluster::with(CLOSED).await;
+    // Its room has only ever run on the other instance.
+    let mut owner = Door::of(&cluster.b).bearer(&token("owner", json!({"p": "owner"}))).enter().await;
+    owner.join("p/r").await;
+    manage(&cluster.a, Method::DELETE, json!({})).await;
+    assert_eq!(owner.closed_with().await, 4403);
+}

@@ -97,7 +97,8 @@ fn assert_showed(run: &Run) {
 /// Another process holds SQLite's lock for longer than the hub waits.
 #[tokio::test]
 async fn the_database_file_is_locked_by_somebody_else() {
-    let setup = Setup::new(PATIENT).with("DATABASE_BUSY_TIMEOUT_MS", "1000");
+    // Longer than two instances ever hold up each other, on a busy machine with a slow disk.
+    let setup = Setup::new(PATIENT).with("DATABASE_BUSY_TIMEOUT_MS", "2500");
     let mut stage = Stage::set(setup, Crew::new(Habits::LIVELY)).await;
     let file = stage.world.hubs[0].home().path().join("data/hubbub.db");
     for _ in 0..2 {
@@ -105,7 +106,7 @@ async fn the_database_file_is_locked_by_somebody_else() {
         let mut other = SqliteConnectOptions::new().filename(&file).connect().await.expect("a connection");
         let trouble = stage.world.trouble("the file is locked", away(Sides::BOTH));
         other.execute("BEGIN IMMEDIATE").await.expect("the lock");
-        stage.outlast(trouble, SHORT * 2).await;
+        stage.outlast(trouble, SHORT * 3).await;
         other.execute("ROLLBACK").await.expect("the end of the lock");
         other.close().await.expect("closed");
         stage.world.mended(trouble);

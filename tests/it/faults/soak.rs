@@ -35,7 +35,7 @@ async fn a_random_run_keeps_every_promise() {
     while begun.elapsed() < time {
         let mut chance = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) + round);
         let mut setup = Setup::new(BRISK).with("DRAIN_TIMEOUT_MS", "4000");
-        setup = setup.with("DATABASE_STATEMENT_TIMEOUT_MS", "1000").with("DATABASE_BUSY_TIMEOUT_MS", "1000");
+        setup = setup.with("DATABASE_STATEMENT_TIMEOUT_MS", "2500").with("DATABASE_BUSY_TIMEOUT_MS", "2500");
         setup.postgres = chance.random();
         let mut world = World::start(&setup).await;
         let last = round + ROUNDS_A_WORLD;
