@@ -152,9 +152,12 @@ impl Cache {
                 tier = Tier::Miss; // also for who waits for another's load
                 // Boxed: what waits for moka is deep enough without it.
                 let fill = Box::pin(async {
-                    if let Some(value) = self.in_redis(key, &name, sight).await {
+                    if let Some(value) = self.in_redis(&name, sight).await {
                         tier = Tier::L2;
                         return Ok(self.filled(key, Arc::new(value), true));
+                    }
+                    if self.shared.is_some() {
+                        self.figures.missed_in_redis(key.class());
                     }
                     let leave = match self.load_leave(key, &name, sight).await {
                         Ok(leave) => leave,
@@ -336,14 +339,8 @@ impl Cache {
         answer
     }
 
-    async fn in_redis<K: Key>(&self, key: &K, name: &Arc<str>, sight: Sight) -> Option<K::Value> {
-        let (stamp, bytes) = match self.shared.as_ref()?.get(name).await {
-            Some(found) => found,
-            None => {
-                self.figures.missed_in_redis(key.class());
-                return None;
-            }
-        };
+    async fn in_redis<V: Value>(&self, name: &str, sight: Sight) -> Option<V> {
+        let (stamp, bytes) = self.shared.as_ref()?.get(name).await?;
         self.counting(stamp, sight, bytes)
     }
 
@@ -358,13 +355,20 @@ impl Cache {
         let Some(shared) = self.shared.as_ref().filter(|_| key.is_expensive()) else { return Ok(None) };
         let begun = Instant::now();
         loop {
-            match shared.load_leave(name).await {
-                Leave::Given(leave) => return Ok(Some(leave)),
-                Leave::Taken if begun.elapsed() < LOAD_PATIENCE => tokio::time::sleep(LOAD_LOOK).await,
+            let leave = match shared.load_leave(name).await {
+                Leave::Given(leave) => Some(leave),
+                Leave::Taken if begun.elapsed() < LOAD_PATIENCE => None,
                 Leave::Taken | Leave::Unknown => return Ok(None),
+            };
+            if leave.is_none() {
+                tokio::time::sleep(LOAD_LOOK).await;
             }
-            if let Some(value) = self.in_redis(key, name, sight).await {
+            // Also with the leave: whoever had it may have given it back since Redis was looked into.
+            if let Some(value) = self.in_redis(name, sight).await {
                 return Err(value);
+            }
+            if leave.is_some() {
+                return Ok(leave);
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! It starts with the first join, hears from the other instances and the store, and stops when nobody has been here for a
 //! while. What it decides is decided in [`Sequencer`], [`Presence`] and [`Cursors`]; how it starts and heals is in
-//! `recovery`, who joins in `resume`, messages in `messages_lane`, presence in `people`, the other instances in `peers`.
+//! `recovery`, who joins in `resume`, messages in `messages_lane`, presence in `people`, the other instances in `peers`, a
+//! project's end in `projects`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -417,35 +418,5 @@ impl Handler<HandOverRoom> for RoomActor {
     fn handle(&mut self, order: HandOverRoom, ctx: &mut Self::Context) {
         self.handover = Some(order.done);
         self.finish_handover(ctx);
-    }
-}
-
-impl Handler<ForgetRoom> for RoomActor {
-    type Result = ();
-
-    fn handle(&mut self, order: ForgetRoom, ctx: &mut Self::Context) {
-        tracing::info!(room = %order.room, "the project was deleted, the room ends");
-        self.forget(ctx);
-    }
-}
-
-impl Handler<ReadmitMembers> for RoomActor {
-    type Result = ();
-
-    fn handle(&mut self, _: ReadmitMembers, _: &mut Self::Context) {
-        for fanout in self.fanouts.values() {
-            fanout.recipient.do_send(DeliverFrame::RoomLost { slot: self.slot });
-        }
-    }
-}
-
-impl RoomActor {
-    /// The project is gone: everybody is closed for good.
-    pub(super) fn forget(&mut self, ctx: &mut Context<Self>) {
-        for fanout in self.fanouts.values() {
-            fanout.recipient.do_send(DeliverFrame::RoomForgotten { slot: self.slot });
-        }
-        self.context.retire_anyway(&self.id, self.slot);
-        self.stop(ctx);
     }
 }

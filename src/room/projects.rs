@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Directory,
-    messages::{ForgetRoom, ReadmitMembers},
+    Directory, RoomActor,
+    messages::{DeliverFrame, ForgetRoom, ReadmitMembers},
 };
 use crate::{
     bus::{BusDelivery, Channel},
@@ -80,4 +81,34 @@ pub(super) fn listen(directory: &Arc<Directory>) {
             }
         }
     });
+}
+
+impl Handler<ForgetRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, order: ForgetRoom, ctx: &mut Self::Context) {
+        tracing::info!(room = %order.room, "the project was deleted, the room ends");
+        self.forget(ctx);
+    }
+}
+
+impl Handler<ReadmitMembers> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReadmitMembers, _: &mut Self::Context) {
+        for fanout in self.fanouts.values() {
+            fanout.recipient.do_send(DeliverFrame::RoomLost { slot: self.slot });
+        }
+    }
+}
+
+impl RoomActor {
+    /// The project is gone: everybody is closed for good.
+    pub(super) fn forget(&mut self, ctx: &mut Context<Self>) {
+        for fanout in self.fanouts.values() {
+            fanout.recipient.do_send(DeliverFrame::RoomForgotten { slot: self.slot });
+        }
+        self.context.retire_anyway(&self.id, self.slot);
+        self.stop(ctx);
+    }
 }

@@ -35,8 +35,13 @@ struct Instance {
 }
 
 impl Instance {
+    /// One that is patient: a machine under load is no reason to go on without Redis.
     async fn start(home: &Path, redis_url: &str) -> Self {
-        let config = config(&["--redis-url", redis_url]);
+        Self::start_with(home, &["--redis-url", redis_url, "--cache-redis-timeout-ms", "10000"]).await
+    }
+
+    async fn start_with(home: &Path, flags: &[&str]) -> Self {
+        let config = config(flags);
         let redis = config.redis.as_ref().expect("a Redis");
         let health = Arc::new(Health::new(Links { database: Link::Connected, redis: Link::Disconnected }));
         let (thread, id) = (RedisThread::start(), InstanceId::random());
@@ -200,36 +205,40 @@ fn of_many_who_ask_at_once_one_loads() {
     });
 }
 
-fn page() -> ProjectsPageKey {
+/// A page that is expensive to load, and the key of the leave to load it.
+fn page(limit: u32) -> (ProjectsPageKey, String) {
     let filter = ProjectFilter { member: None, named: Vec::new(), public: true };
-    ProjectsPageKey { filter, after: None, limit: 51 }
+    let leave = format!("hubbub:cache:-loading:-projects:{limit}:e3b0c44298fc1c149afbf4c8996fb924:1::");
+    (ProjectsPageKey { filter, after: None, limit }, leave)
 }
 
 #[test]
 fn instances_spare_each_other_an_expensive_load() {
     in_system(async {
         let hubs = pair().await;
-        let (begun, gate) = (Semaphore::new(0), Semaphore::new(0));
-        let key = page();
-        let load = |by: &'static str| {
-            let (begun, gate) = (&begun, &gate);
-            async move {
-                begun.add_permits(1);
-                gate.acquire().await.expect("open").forget();
-                Ok(Loaded::Keep(hubbub::cache::Ids(vec![by.parse().expect("a name")])))
-            }
-        };
-        let first = hubs.a.catalogue.cache().get_or_load(&key, load("a"));
-        let second = async {
-            begun.acquire().await.expect("open").forget();
-            hubs.is_in_redis("hubbub:cache:-loading:-projects:51:e3b0c44298fc1c149afbf4c8996fb924:1::").await;
-            let ask = hubs.b.catalogue.cache().get_or_load(&key, load("b"));
-            // In this order: the second asks, and then the first may go on.
-            tokio::join!(ask, async { gate.add_permits(1) }).0
-        };
-        let (first, second) = tokio::join!(first, second);
-        let (first, second) = (first.expect("an answer"), second.expect("an answer"));
-        assert_eq!((first.0[0].as_str(), second.0[0].as_str()), ("a", "a"), "the second load never began");
+        for limit in 1..=20 {
+            let (key, leave) = page(limit);
+            let (begun, gate) = (Semaphore::new(0), Semaphore::new(0));
+            let load = |by: &'static str| {
+                let (begun, gate) = (&begun, &gate);
+                async move {
+                    begun.add_permits(1);
+                    gate.acquire().await.expect("open").forget();
+                    Ok(Loaded::Keep(hubbub::cache::Ids(vec![by.parse().expect("a name")])))
+                }
+            };
+            let first = hubs.a.catalogue.cache().get_or_load(&key, load("a"));
+            let second = async {
+                begun.acquire().await.expect("open").forget();
+                hubs.is_in_redis(&leave).await;
+                let ask = hubs.b.catalogue.cache().get_or_load(&key, load("b"));
+                // The second has asked, and looks for the value again and again, while the first ends and tells it.
+                tokio::join!(biased; ask, async { gate.add_permits(2) }).0
+            };
+            let (first, second) = tokio::join!(first, second);
+            let (first, second) = (first.expect("an answer"), second.expect("an answer"));
+            assert_eq!((first.0[0].as_str(), second.0[0].as_str()), ("a", "a"), "the second load never began");
+        }
     });
 }
 
@@ -237,11 +246,11 @@ fn instances_spare_each_other_an_expensive_load() {
 fn an_instance_that_dies_over_an_expensive_load_holds_up_the_others_for_a_second() {
     in_system(async {
         let hubs = pair().await;
-        let loading = "hubbub:cache:-loading:-projects:51:e3b0c44298fc1c149afbf4c8996fb924:1::";
-        hubs.redis.command(&["SET", loading, "1", "PX", "60000"]).await;
+        let (key, leave) = page(51);
+        hubs.redis.command(&["SET", &leave, "1", "PX", "60000"]).await;
         let begun = Instant::now();
         let load = async { Ok(Loaded::Keep(hubbub::cache::Ids(vec![p()]))) };
-        let got = hubs.b.catalogue.cache().get_or_load(&page(), load).await.expect("an answer");
+        let got = hubs.b.catalogue.cache().get_or_load(&key, load).await.expect("an answer");
         assert_eq!(got.0, [p()]);
         assert!(
             (Duration::from_millis(900)..Duration::from_secs(3)).contains(&begun.elapsed()),
@@ -259,8 +268,8 @@ fn a_write_that_the_bus_does_not_carry_is_seen_all_the_same() {
         let redis = RedisServer::start().await;
         let proxy = Proxy::to(redis.address()).await;
         let home = TempDir::new().expect("a folder");
-        let a = Instance::start(home.path(), &redis.url()).await;
-        let b = Instance::start(home.path(), &redis.url_at(proxy.address())).await;
+        let a = Instance::start_with(home.path(), &["--redis-url", &redis.url()]).await;
+        let b = Instance::start_with(home.path(), &["--redis-url", &redis.url_at(proxy.address())]).await;
         let project =
             Project { id: p(), name: "0".into(), visibility: Visibility::Public, created_at: hubbub::clock::now_utc() };
         a.catalogue.create_project(&project, None).await.expect("an answer");
