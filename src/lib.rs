@@ -12,7 +12,7 @@
 //!
 //! [`doctor`] looks at settings, Redis and database for those who run it. [`app`] puts it all together and takes it apart
 //! again; [`config`] is the only reader of the environment; [`health`]
-//! keeps what is well and what is not, [`telemetry`] counts what happens; [`ids`] and [`clock`] are what everybody
+//! keeps what is well and what is not, [`telemetry`] counts what happens, [`vital`] says what the hub cannot do without; [`ids`] and [`clock`] are what everybody
 //! speaks in.
 //!
 //! Imports point one way: ids, clock, config, telemetry ◄ protocol, store, bus, redis ◄ cache ◄ access ◄ room ◄ fanout ◄ session ◄ http ◄ app.
@@ -37,3 +37,4 @@ mod sabotage;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+pub mod vital;

@@ -45,3 +45,11 @@ pub(crate) fn hides_leave() -> bool {
     static TIMES: AtomicU64 = AtomicU64::new(0);
     is_due("stay", &TIMES, 10)
 }
+
+/// `bus`: the task of the bus panics, without a word in the log.
+pub(crate) fn break_bus() {
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    if is_due("bus", &TIMES, 20) {
+        std::panic::resume_unwind(Box::new("sabotage"));
+    }
+}

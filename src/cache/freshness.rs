@@ -27,6 +27,7 @@ use crate::{
     clock::{Duration, Instant},
     ids::InstanceId,
     store::{Reader, Store, StoreError},
+    vital::vital,
 };
 
 /// How long a reading of the log is good for, and so how long a writer waits for an instance that hangs.
@@ -92,14 +93,14 @@ impl Freshness {
         let (inbox, mut deliveries) = mpsc::unbounded_channel();
         self.bus.subscribe(TOPIC, inbox.into());
         let this = Arc::clone(self);
-        tokio::spawn(async move {
+        tokio::spawn(vital("cache", async move {
             while let Some(delivery) = deliveries.recv().await {
                 match delivery {
                     BusDelivery::Event(text) => this.hear(&text),
                     BusDelivery::Restored => {} // whatever was missed is in the log
                 }
             }
-        });
+        }));
         if self.enabled {
             let this = Arc::clone(self);
             tokio::spawn(async move {

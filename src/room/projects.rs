@@ -15,6 +15,7 @@ use super::{
 use crate::{
     bus::{BusDelivery, Channel},
     ids::ProjectId,
+    vital::vital,
 };
 
 const TOPIC: Channel = Channel::Hub("projects");
@@ -68,7 +69,7 @@ pub(super) fn listen(directory: &Arc<Directory>) {
     let (inbox, mut deliveries) = mpsc::unbounded_channel();
     directory.bus().subscribe(TOPIC, inbox.into());
     let directory = Arc::downgrade(directory);
-    actix_web::rt::spawn(async move {
+    actix_web::rt::spawn(vital("news of projects", async move {
         while let Some(delivery) = deliveries.recv().await {
             let Some(directory) = directory.upgrade() else { return };
             match delivery {
@@ -80,7 +81,7 @@ pub(super) fn listen(directory: &Arc<Directory>) {
                 BusDelivery::Restored => {}
             }
         }
-    });
+    }));
 }
 
 impl Handler<ForgetRoom> for RoomActor {

@@ -32,6 +32,7 @@ use super::{Appended, BATCH_ROWS_MAX, NewMessage, RoomKey, Store, StoreError};
 use crate::{
     clock::{Duration, Instant},
     count, observe,
+    vital::vital,
 };
 
 /// What may wait for a commit, and for how long.
@@ -154,7 +155,8 @@ impl GroupCommit {
             failed: AtomicU64::new(0),
             refusing: AtomicBool::new(false),
         });
-        tokio::spawn(Writer { commit: Arc::new(commit), shared: Arc::clone(&shared) }.run());
+        let writer = Writer { commit: Arc::new(commit), shared: Arc::clone(&shared) };
+        tokio::spawn(vital("writer", writer.run()));
         Self { _handles: Arc::new(Handles(Arc::clone(&shared))), shared }
     }
 

@@ -10,6 +10,7 @@ use super::{RolesChanged, SessionRef, Sessions, UserTag};
 use crate::{
     bus::{BusDelivery, Channel},
     ids::{ProjectId, UserId},
+    vital::vital,
 };
 
 /// The hub's topic for it.
@@ -42,7 +43,7 @@ pub(super) fn listen(sessions: &Arc<Sessions>) {
     let (inbox, mut deliveries) = mpsc::unbounded_channel();
     sessions.bus.subscribe(TOPIC, inbox.into());
     let sessions = Arc::clone(sessions);
-    actix_web::rt::spawn(async move {
+    actix_web::rt::spawn(vital("news of sessions", async move {
         while let Some(delivery) = deliveries.recv().await {
             match delivery {
                 BusDelivery::Event(text) => match serde_json::from_str(&text) {
@@ -56,7 +57,7 @@ pub(super) fn listen(sessions: &Arc<Sessions>) {
                 }
             }
         }
-    });
+    }));
 }
 
 pub(super) async fn hear(sessions: &Sessions, news: News) {

@@ -35,6 +35,7 @@ use crate::{
     health::Health,
     ids::InstanceId,
     redis::{Faults, RedisThread},
+    vital::vital,
 };
 
 /// Publications under way beyond which new ones are dropped: rooms heal from the store.
@@ -77,7 +78,8 @@ impl RedisBus {
         let config = config.clone();
         let start = async move || {
             let (shared, events) = Shared::new(&config, instance, in_flight)?;
-            actix::spawn(BusThread::new(&config, shared, reach, lost, health, faults)?.run(queue, events));
+            let thread = BusThread::new(&config, shared, reach, lost, health, faults)?;
+            actix::spawn(vital("bus", thread.run(queue, events)));
             Ok::<_, String>(())
         };
         thread.run(start).await??;

@@ -186,6 +186,8 @@ impl BusThread {
     }
 
     fn carry_out(&mut self, order: Order) {
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::break_bus();
         match order {
             Order::Subscribe(channel, inbox) => {
                 let name = self.name(&channel);

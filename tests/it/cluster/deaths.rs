@@ -6,7 +6,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    Change, Proxy, TestClient, TestCluster, TestHub, Traffic, cluster::connected, eventually, hub::FAST,
+    Change, Proxy, TestClient, TestCluster, TestHub, Traffic,
+    cluster::connected,
+    eventually,
+    hub::{FAST, SABOTAGE},
 };
 
 /// `FAST` and two seconds.
@@ -76,6 +79,25 @@ async fn a_kill_under_traffic_loses_and_doubles_nothing() {
     let resumed = ada.join_with("p/r", json!({"since": acked})).await;
     assert!(resumed.recovered);
     assert_eq!(resumed.seqs(), (acked + 1..=total).collect::<Vec<_>>());
+}
+
+/// The task of the bus panics. Without it the instance would go on with half of the truth.
+#[tokio::test]
+async fn an_instance_whose_bus_fails_inside_ends_and_its_people_come_back_elsewhere() {
+    let cluster = TestCluster::start().await;
+    let url = cluster.redis.url();
+    let settings = [FAST, &[("REDIS_URL", url.as_str()), (SABOTAGE, "bus")]].concat();
+    let mut broken = TestHub::start_in(cluster.a.home().clone(), &settings).await;
+    let _bob = TestClient::joined(&cluster.b, "Bob", "p/r").await;
+    let mut ada = TestClient::joined(&broken, "Ada", "p/r").await;
+    let status = eventually("the hub ended by itself", async || {
+        ada.broadcast("typing", json!({}));
+        broken.has_ended()
+    });
+    assert_eq!(status.await.code(), Some(70));
+    assert!(broken.log().contains("bus"), "the log names the part");
+    let mut ada = TestClient::joined(&cluster.a, "Ada", "p/r").await;
+    ada.send("all is well").await;
 }
 
 /// The instance acknowledged a message and died before the bus took it. Nobody is left to speak of it but the database.

@@ -100,7 +100,7 @@ impl TestHub {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut hub = Self { child, address, home, settings, out, log, ended: None };
         hub.address = eventually("the hub printed its address", async || {
-            if let Some(status) = hub.try_wait() {
+            if let Some(status) = hub.has_ended() {
                 panic!("the hub ended with {status}:\n{}", hub.log());
             }
             let out = std::fs::read_to_string(&hub.out).expect("its output");
@@ -187,7 +187,7 @@ impl TestHub {
 
     /// Waits until it has ended by itself.
     pub async fn exit(&mut self) -> ExitStatus {
-        eventually("the hub ended", async || self.try_wait()).await
+        eventually("the hub ended", async || self.has_ended()).await
     }
 
     /// SIGKILL: no goodbye.
@@ -222,7 +222,8 @@ impl TestHub {
         drop(std::mem::replace(self, next));
     }
 
-    fn try_wait(&mut self) -> Option<ExitStatus> {
+    /// Whether it has ended by itself, and how.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().expect("its status");
         }

@@ -23,6 +23,7 @@ use super::thread::{CLOSE_PATIENCE, LinkEvent, Shared};
 use crate::{
     count,
     redis::{Connection, Fault},
+    vital::vital,
 };
 
 /// How often a link is tried.
@@ -71,7 +72,7 @@ impl Link {
             up: Cell::default(),
             closed: Notify::new(),
         });
-        actix::spawn(Rc::clone(&link).run());
+        actix::spawn(vital("bus link", Rc::clone(&link).run()));
         Ok(link)
     }
 
