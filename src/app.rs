@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App as WebApp, HttpServer, dev::ServerHandle, middleware::from_fn, web};
+use actix_http::{HttpService, KeepAlive, error::DispatchError};
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{App as WebApp, Error as WebError, dev::AppConfig, middleware::from_fn, web};
+use tokio::net::TcpStream;
 
 use self::door::Door;
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
     cache::{Cache, Catalogue},
     config::{Config, DatabaseLocation, RedisTrust},
     count,
-    fanout::{Fanouts, LocalFanout},
+    fanout::{ClientSocket, Fanouts, LocalFanout},
     health::{Health, Link, Links},
     http::{self, HttpState, Instruments},
     ids::InstanceId,
@@ -25,7 +29,7 @@ use crate::{
     protocol::outbound,
     redis::{Commands, Faults, RedisFigures, RedisThread},
     room::Directory,
-    session::{ConnectionCounts, SessionContext, keep_socket},
+    session::{ConnectionCounts, SessionContext},
     store::{self, CountedStore, GroupCommit, GroupCommitLimits, MachineWatch, SearchIndexer, Store, StoreError},
     telemetry::Recorder,
 };
@@ -271,18 +275,28 @@ fn serve(
             .configure(http::configure(state.clone()))
             .wrap(from_fn(http::measure))
     };
-    let server = HttpServer::new(per_worker)
+    // As actix-web's own server, but for the kind of socket.
+    let connections = move || {
+        let app = per_worker().into_factory().map_err(|error: WebError| error.error_response());
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+            .on_connect_ext(|socket: &ClientSocket, extensions| drop(extensions.insert(socket.clone())))
+            .h1(map_config(app, |()| AppConfig::default()));
+        let accept = |stream: TcpStream| async move {
+            let peer = stream.peer_addr().ok();
+            Ok::<_, DispatchError>((ClientSocket::new(stream), peer))
+        };
+        fn_service(accept).and_then(http)
+    };
+    let server = Server::build()
         .workers(config.listen.workers)
         .backlog(BACKLOG)
-        .max_connections(1_000_000)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-        .tcp_nodelay(true)
-        .on_connect(keep_socket)
+        .max_concurrent_connections(1_000_000)
         .disable_signals()
-        .listen(listener)?
+        .listen("http", listener, connections)?
         .run();
     let handle = server.handle();
     actix_web::rt::spawn(async move {

@@ -139,7 +139,7 @@ impl RoomLane {
     /// Hands the batch to every member: as one piece of memory where all get all of it.
     pub(super) fn flush(&mut self) {
         let Some(together) = joined_bytes(&self.batch) else { return };
-        let for_all = self.batch.iter().all(|entry| entry.except.is_none());
+        let some_excepted = self.batch.iter().any(|entry| entry.except.is_some());
         let (mut place, mut deliveries) = (0, 0);
         while let Some((connection, outbox)) = self.current.get(place) {
             if outbox.lags() {
@@ -147,14 +147,14 @@ impl RoomLane {
                 self.fall_behind(connection); // another one takes its place
                 continue;
             }
-            if for_all {
-                outbox.push(&together);
-                deliveries += self.batch.len();
-            } else {
+            if some_excepted && self.batch.iter().any(|entry| entry.except == Some(*connection)) {
                 for entry in self.batch.iter().filter(|entry| entry.except != Some(*connection)) {
                     outbox.push(entry.frame.bytes());
                     deliveries += 1;
                 }
+            } else {
+                outbox.send(&together);
+                deliveries += self.batch.len();
             }
             place += 1;
         }

@@ -9,9 +9,11 @@
 mod lane;
 mod missed;
 mod outbox;
+mod socket;
 pub(crate) mod tally;
 
-pub use outbox::{Outbox, SocketHandle};
+pub use outbox::Outbox;
+pub use socket::ClientSocket;
 
 use std::{
     cell::RefCell,
@@ -257,7 +259,7 @@ impl Handler<DeliverFrame> for Fanout {
                 self.lanes.entry(slot).or_insert_with(|| RoomLane::new(home, seq));
                 // What was sent before is not for the new member.
                 if let Some(lane) = self.flushed(slot, ctx) {
-                    outbox.push_parts(&joined);
+                    outbox.send_parts(&joined);
                     lane.enrol(connection, outbox);
                 }
             }
@@ -277,7 +279,7 @@ impl Handler<DeliverFrame> for Fanout {
             DeliverFrame::RoomLost { slot } => self.close_room(slot, CloseCode::Restart),
             DeliverFrame::RoomForgotten { slot } => self.close_room(slot, CloseCode::Forbidden),
             DeliverFrame::ToEveryone { frame } => {
-                self.connections.borrow().values().for_each(|outbox| outbox.push(frame.bytes()));
+                self.connections.borrow().values().for_each(|outbox| outbox.send(frame.bytes()));
             }
         }
     }

@@ -1,41 +1,23 @@
 //! What waits for one socket: whole encoded frames, counted in bytes, outside any mailbox.
 //!
-//! Filled by the fan-out and the session of the same thread, emptied by the session's tap on the response body. When the
+//! Filled by the fan-out and the session of the same thread, emptied by the session's tap on the response body. What the
+//! fan-out sends goes past both to the socket as long as nothing waits. When the
 //! peer does not take what is sent, the tap is no longer polled; so the verdict and the kill are made from here.
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
     task::Waker,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
+use super::{socket::ClientSocket, tally};
 use crate::protocol::{CloseCode, Frame, SharedTail};
 
 /// Bytes waiting beyond which a reader lags: what rooms send is skipped for it. Half of what may wait, where that is less.
 const LAG_BYTES: usize = 128 * 1024;
-
-/// Shuts the TCP connection from outside the session. Kept by the connection, shared with the outbox.
-#[derive(Clone, Default)]
-pub struct SocketHandle {
-    shut: Option<Rc<dyn Fn()>>,
-}
-
-impl SocketHandle {
-    /// A handle that shuts the socket by `shut`; calling it on a socket that is gone must do nothing.
-    pub fn new(shut: impl Fn() + 'static) -> Self {
-        Self { shut: Some(Rc::new(shut)) }
-    }
-}
-
-impl std::fmt::Debug for SocketHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SocketHandle")
-    }
-}
 
 /// Bytes on their way to a socket.
 #[derive(Debug)]
@@ -45,56 +27,60 @@ struct Piece {
     goes_on: bool,
 }
 
-/// The frames that wait for one socket, and what is known of its peer.
+/// The frames that wait for one socket, and what is known of its peer. What a delivery looks at comes first, in one line of
+/// the processor's cache: a message goes to many connections, and each is cold.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Outbox {
-    queue: RefCell<VecDeque<Piece>>,
-    /// What was taken last goes on with the next piece.
-    mid_frame: Cell<bool>,
     bytes: Cell<usize>,
     bytes_max: usize,
     lag_bytes: usize,
+    /// Until the session is gone.
+    socket: RefCell<Option<ClientSocket>>,
+    /// The connection is being closed, or the session is gone: nothing is taken in any more.
+    closed: Cell<bool>,
+    /// What was taken last goes on with the next piece.
+    mid_frame: Cell<bool>,
     /// One of its rooms is about to bring what was skipped: the others wait for their turn.
     promised: Cell<bool>,
+    /// Something was taken since the last look; kept without asking for the time, which would cost more than the rest.
+    taken: Cell<bool>,
+    /// None of them is empty.
+    queue: RefCell<VecDeque<Piece>>,
     waker: RefCell<Option<Waker>>,
     /// Why and since when the connection is being closed.
     verdict: Cell<Option<(CloseCode, Instant)>>,
-    /// The session is gone.
-    closed: Cell<bool>,
     last_seen: Cell<Instant>,
     last_ping: Cell<Instant>,
-    /// Something was taken since the last look; kept without asking for the time, which would cost more than the rest.
-    taken: Cell<bool>,
     /// Since when every look found that something waits and nothing was taken.
     stuck_since: Cell<Option<Instant>>,
-    socket: SocketHandle,
 }
 
 impl Outbox {
     /// An empty outbox that holds at most `bytes_max`.
-    pub fn new(bytes_max: usize, socket: SocketHandle) -> Self {
+    pub fn new(bytes_max: usize, socket: Option<ClientSocket>) -> Self {
         let now = Instant::now();
         Self {
-            queue: RefCell::default(),
-            mid_frame: Cell::new(false),
             bytes: Cell::new(0),
             bytes_max,
             lag_bytes: LAG_BYTES.min(bytes_max / 2),
+            socket: RefCell::new(socket),
+            closed: Cell::new(false),
+            mid_frame: Cell::new(false),
             promised: Cell::new(false),
+            taken: Cell::new(false),
+            queue: RefCell::default(),
             waker: RefCell::default(),
             verdict: Cell::new(None),
-            closed: Cell::new(false),
             last_seen: Cell::new(now),
             last_ping: Cell::new(now),
-            taken: Cell::new(false),
             stuck_since: Cell::new(None),
-            socket,
         }
     }
 
     #[cfg(test)]
     pub(super) fn detached(bytes_max: usize) -> Self {
-        Self::new(bytes_max, SocketHandle::default())
+        Self::new(bytes_max, None)
     }
 
     /// One without a bound whose reader lags beyond so many bytes.
@@ -113,30 +99,65 @@ impl Outbox {
         }
     }
 
-    /// Puts one frame into the queue that consists of several parts.
-    pub fn push_parts(&self, frame: &SharedTail) {
+    /// As [`push`](Self::push), but past the queue, as far as the kernel takes it at once and nothing is before it.
+    pub fn send(&self, frames: &Bytes) {
         if self.takes_more() {
-            let [start, middle, end] = frame.parts();
-            self.enqueue(start.clone(), true);
-            self.enqueue(middle.clone(), true);
-            self.enqueue(end.clone(), false);
+            let written = self.write_past(&[frames]);
+            if written < frames.len() {
+                self.enqueue(frames.slice(written..), false);
+            }
         }
     }
 
+    /// As [`send`](Self::send), one frame that consists of several parts.
+    pub fn send_parts(&self, frame: &SharedTail) {
+        if self.takes_more() {
+            let parts @ [start, middle, end] = frame.parts();
+            let mut written = self.write_past(&[start, middle, end]);
+            for (part, goes_on) in parts.iter().zip([true, true, false]) {
+                let taken = written.min(part.len());
+                written -= taken;
+                if taken < part.len() {
+                    self.enqueue(part.slice(taken..), goes_on);
+                }
+            }
+        }
+    }
+
+    /// How much of something was written past the queue.
+    fn write_past(&self, parts: &[&[u8]]) -> usize {
+        if self.bytes.get() > 0 {
+            return 0;
+        }
+        let written = self.socket.borrow().as_ref().map_or(0, |socket| socket.write_past(parts));
+        if written > 0 {
+            tally::sent(written);
+            self.taken.set(true);
+            self.mid_frame.set(written < parts.iter().map(|part| part.len()).sum::<usize>());
+        }
+        written
+    }
+
     fn takes_more(&self) -> bool {
-        if self.closed.get() || self.verdict.get().is_some() {
+        if self.closed.get() {
             return false;
         }
-        let full = self.bytes.get() > self.bytes_max;
+        let full = self.bytes.get() > self.bytes_max && self.bytes.get() - self.begun_bytes() > self.bytes_max;
         if full {
             self.close(CloseCode::SlowConsumer);
         }
         !full
     }
 
+    /// What is left of the piece that is being written.
+    fn begun_bytes(&self) -> usize {
+        let queue = self.queue.borrow();
+        queue.front().filter(|_| self.mid_frame.get()).map_or(0, |piece| piece.bytes.len())
+    }
+
     /// Ends the connection: what waits is dropped where the peer is at fault for it, then a close frame follows.
     pub fn close(&self, code: CloseCode) {
-        if self.closed.get() || self.verdict.get().is_some() {
+        if self.closed.replace(true) {
             return;
         }
         if matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatTimeout) {
@@ -151,11 +172,12 @@ impl Outbox {
         let mut queue = self.queue.borrow_mut();
         let begun = if self.mid_frame.get() { 1 + queue.iter().take_while(|piece| piece.goes_on).count() } else { 0 };
         let rest: VecDeque<_> = queue.drain(..begun).collect();
-        self.bytes.set(rest.iter().map(|piece| piece.bytes.len()).sum());
+        self.bytes.set(rest.iter().map(|piece| piece.bytes.len()).sum::<usize>());
         *queue = rest; // frees the memory, not only the frames
     }
 
     fn enqueue(&self, bytes: Bytes, goes_on: bool) {
+        debug_assert!(!bytes.is_empty(), "whether something waits is told by its bytes");
         self.bytes.set(self.bytes.get() + bytes.len());
         self.queue.borrow_mut().push_back(Piece { bytes, goes_on });
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -165,17 +187,27 @@ impl Outbox {
 
     // --- emptied, by the tap ---
 
-    /// The next frames for the socket.
-    pub fn pop(&self) -> Option<Bytes> {
+    /// The next bytes for the socket, at most so many.
+    pub fn pop(&self, bytes_max: usize) -> Option<Bytes> {
         let mut queue = self.queue.borrow_mut();
-        let Piece { bytes, goes_on } = queue.pop_front()?;
-        self.mid_frame.set(goes_on);
+        let first = queue.front_mut()?;
+        let is_whole = first.bytes.len() <= bytes_max;
+        self.mid_frame.set(!is_whole || first.goes_on);
+        let bytes = if is_whole { queue.pop_front()?.bytes } else { first.bytes.split_to(bytes_max) };
         if queue.is_empty() && queue.capacity() > 4 {
             *queue = VecDeque::new(); // a burst's allocation is not kept by an idle connection
         }
         self.bytes.set(self.bytes.get() - bytes.len());
         self.taken.set(true);
+        tally::sent(bytes.len());
         Some(bytes)
+    }
+
+    /// The server was given something: until it has written that, nothing goes past it.
+    pub fn owe(&self) {
+        if let Some(socket) = &*self.socket.borrow() {
+            socket.owe();
+        }
     }
 
     /// Who is woken when something is put in.
@@ -197,6 +229,7 @@ impl Outbox {
         *self.queue.borrow_mut() = VecDeque::new();
         self.bytes.set(0);
         self.waker.borrow_mut().take();
+        self.socket.borrow_mut().take();
     }
 
     // --- judged ---
@@ -259,8 +292,8 @@ impl Outbox {
 
     /// Shuts the socket whatever the session does: the connection then ends by itself.
     pub fn shut_socket(&self) {
-        if let Some(shut) = &self.socket.shut {
-            shut();
+        if let Some(socket) = &*self.socket.borrow() {
+            socket.shut();
         }
     }
 }
@@ -277,10 +310,10 @@ mod tests {
         assert!(outbox.verdict().is_none(), "a large piece alone is no sign of slowness");
         outbox.push(&Bytes::from_static(&[0; 1]));
         assert_eq!(outbox.verdict().unwrap().0, CloseCode::SlowConsumer);
-        assert_eq!(outbox.pop().unwrap(), *Frame::close(CloseCode::SlowConsumer).bytes());
-        assert!(outbox.pop().is_none() && outbox.is_finished());
+        assert_eq!(outbox.pop(usize::MAX).unwrap(), *Frame::close(CloseCode::SlowConsumer).bytes());
+        assert!(outbox.pop(usize::MAX).is_none() && outbox.is_finished());
         outbox.push(&Bytes::from_static(b"late"));
-        assert!(outbox.pop().is_none(), "nothing follows a close frame");
+        assert!(outbox.pop(usize::MAX).is_none(), "nothing follows a close frame");
     }
 
     #[test]
@@ -288,11 +321,11 @@ mod tests {
         let split = || SharedTail::text("{", Bytes::from_static(b"1234567890"), Bytes::from_static(b"}"));
         for taken in 0..=3 {
             let outbox = Outbox::detached(1000);
-            outbox.push_parts(&split());
-            outbox.push_parts(&split());
-            let begun: Vec<u8> = (0..taken).filter_map(|_| outbox.pop()).flatten().collect();
+            outbox.send_parts(&split());
+            outbox.send_parts(&split());
+            let begun: Vec<u8> = (0..taken).filter_map(|_| outbox.pop(usize::MAX)).flatten().collect();
             outbox.close(CloseCode::SlowConsumer);
-            let rest: Vec<u8> = std::iter::from_fn(|| outbox.pop()).flatten().collect();
+            let rest: Vec<u8> = std::iter::from_fn(|| outbox.pop(usize::MAX)).flatten().collect();
             let whole = if taken == 0 { Vec::new() } else { split().parts().concat() };
             assert_eq!(
                 [begun, rest].concat(),
@@ -309,9 +342,9 @@ mod tests {
         outbox.close(CloseCode::Restart);
         outbox.close(CloseCode::SlowConsumer);
         assert_eq!(outbox.verdict().unwrap().0, CloseCode::Restart, "the first verdict stands");
-        assert_eq!(outbox.pop().unwrap(), "ack");
+        assert_eq!(outbox.pop(usize::MAX).unwrap(), "ack");
         assert!(!outbox.is_finished());
-        outbox.pop();
+        outbox.pop(usize::MAX);
         assert!(outbox.is_finished());
     }
 
@@ -328,7 +361,7 @@ mod tests {
         outbox.push(&Bytes::from_static(b"y"));
         assert_eq!(outbox.look_if_stuck(now), Duration::ZERO);
         assert_eq!(outbox.look_if_stuck(now + 11 * second), 11 * second);
-        outbox.pop();
+        outbox.pop(usize::MAX);
         assert_eq!(outbox.look_if_stuck(now + 12 * second), Duration::ZERO, "a slow reader is not a stuck one");
     }
 }

@@ -12,13 +12,11 @@ mod expiry;
 mod guard;
 mod lanes;
 mod roles;
-mod socket;
 mod tap;
 mod upgrade;
 
 pub use actor::Session;
 pub use counts::ConnectionCounts;
-pub use socket::keep_socket;
 pub use upgrade::{UpgradeRefusal, upgrade};
 
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use actix_web::Error;
 use bytes::Bytes;
 use futures_util::{Stream, task::AtomicWaker};
 
-use crate::fanout::{Outbox, tally};
+use crate::fanout::Outbox;
 
 /// actix-http keeps whatever a connection's write buffer has grown to. So a connection's first large writes (a `joined`
 /// with its members and history) are made in pieces that fit the buffer's first page; a connection that goes on getting
@@ -35,8 +35,6 @@ pub(super) struct Tap<S> {
     inner: Pin<Box<S>>,
     outbox: Rc<Outbox>,
     turn: u8,
-    /// What is left of a chunk that is written in pieces.
-    rest: Option<Bytes>,
     /// Bytes given out since the socket was last written to.
     given: usize,
     large_writes: u8,
@@ -66,7 +64,7 @@ impl<S> Tap<S> {
     pub(super) fn new(inner: S, outbox: Rc<Outbox>) -> Self {
         let actor = Arc::new(ActorWake { woken: AtomicBool::new(true), task: AtomicWaker::new() });
         let actor_waker = Waker::from(Arc::clone(&actor));
-        Self { inner: Box::pin(inner), outbox, turn: 0, rest: None, given: 0, large_writes: 0, actor, actor_waker }
+        Self { inner: Box::pin(inner), outbox, turn: 0, given: 0, large_writes: 0, actor, actor_waker }
     }
 }
 
@@ -90,22 +88,11 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Tap<S> {
 impl<S> Tap<S> {
     /// The next bytes for the socket.
     fn next_piece(&mut self) -> Option<Bytes> {
-        let mut chunk = self.rest.take().or_else(|| self.outbox.pop())?;
-        if self.large_writes < LARGE_WRITES_IN_PIECES && self.given + chunk.len() > PIECE_BYTES {
-            chunk = self.begin_with(PIECE_BYTES.saturating_sub(self.given), chunk);
-        } else if chunk.len() > CHUNK_BYTES_MAX {
-            chunk = self.begin_with(CHUNK_BYTES_MAX, chunk);
-        }
-        self.given += chunk.len();
-        tally::sent(chunk.len());
-        Some(chunk)
-    }
-
-    /// The first bytes of a chunk; the rest is for later.
-    fn begin_with(&mut self, bytes: usize, mut chunk: Bytes) -> Bytes {
-        let piece = chunk.split_to(bytes.min(chunk.len()));
-        self.rest = Some(chunk).filter(|rest| !rest.is_empty());
-        piece
+        let in_pieces = self.large_writes < LARGE_WRITES_IN_PIECES;
+        let bytes_max = if in_pieces { PIECE_BYTES.saturating_sub(self.given) } else { CHUNK_BYTES_MAX };
+        let piece = self.outbox.pop(bytes_max.max(1))?;
+        self.given += piece.len();
+        Some(piece)
     }
 }
 
@@ -114,8 +101,9 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Tap<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.poll_any(cx);
-        if polled.is_pending() {
-            self.given = 0; // the dispatcher now writes
+        match &polled {
+            Poll::Pending => self.given = 0, // the dispatcher now writes
+            Poll::Ready(_) => self.outbox.owe(),
         }
         polled
     }

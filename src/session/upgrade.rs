@@ -13,12 +13,11 @@ use super::{
     actor::Session,
     counts::Crowded,
     guard::{FrameGuard, Inbound},
-    socket,
     tap::Tap,
 };
 use crate::{
     access::{IdentifyError, OriginError},
-    fanout::{LocalFanout, Outbox},
+    fanout::{ClientSocket, LocalFanout, Outbox},
     ids::ConnectionId,
     protocol::SUBPROTOCOL,
 };
@@ -79,7 +78,7 @@ pub async fn upgrade(
     let fanout = request.app_data::<LocalFanout>().ok_or(UpgradeRefusal::NoFanout)?.clone();
 
     let limits = &context.config.limits;
-    let outbox = Rc::new(Outbox::new(limits.outbox_bytes_max, socket::handle_of(&request)));
+    let outbox = Rc::new(Outbox::new(limits.outbox_bytes_max, request.conn_data::<ClientSocket>().cloned()));
     let inbound = Rc::new(Cell::new(Inbound::Open));
     let guard = FrameGuard::new(payload, limits.frame_bytes_max, Rc::clone(&inbound));
     let codec = Codec::new().max_size(limits.frame_bytes_max);

@@ -292,7 +292,7 @@ impl World {
 
     fn take(&mut self, reader: usize, pieces: usize) -> bool {
         let (_, outbox, client) = &mut self.readers[reader];
-        let bytes: Vec<u8> = (0..pieces).map_while(|_| outbox.pop()).flatten().collect();
+        let bytes: Vec<u8> = (0..pieces).map_while(|_| outbox.pop(usize::MAX)).flatten().collect();
         frames(&bytes).iter().for_each(|frame| client.take(frame, &self.snapshots));
         !bytes.is_empty()
     }
@@ -396,7 +396,7 @@ fn all_get_the_batch_in_order_and_the_excepted_the_rest() {
     lane.push(entry("2", Told::Broadcast, Some(a)));
     lane.push(entry("3", Told::Message(2), None));
     lane.flush();
-    let taken = |outbox: &Outbox| frames(&std::iter::from_fn(|| outbox.pop()).flatten().collect::<Vec<u8>>());
+    let taken = |outbox: &Outbox| frames(&std::iter::from_fn(|| outbox.pop(usize::MAX)).flatten().collect::<Vec<u8>>());
     assert_eq!(taken(&to_a), [1, 3]);
     assert_eq!(taken(&to_b), [1, 2, 3]);
 }
@@ -416,7 +416,7 @@ fn members_come_and_go_and_keep_their_places() {
     lane.push(entry("1", Told::Message(1), None));
     lane.flush();
     for (place, (_, outbox)) in members.iter().enumerate() {
-        assert_eq!(outbox.pop().is_some(), place % 2 == 1 && outbox.pop().is_none());
+        assert_eq!(outbox.pop(usize::MAX).is_some(), place % 2 == 1 && outbox.pop(usize::MAX).is_none());
     }
 }
 
@@ -431,7 +431,7 @@ fn who_is_behind_by_more_than_can_be_remembered_is_closed_and_the_others_are_not
     for user in 0..=MISSED_MAX + FORGET_EVERY {
         lane.push(entry("0", Told::Read(format!("u{user}").parse().unwrap(), 1), None));
         lane.flush();
-        members[1].1.pop();
+        members[1].1.pop(usize::MAX);
     }
     assert_eq!(members[0].1.verdict().map(|(code, _)| code), Some(CloseCode::SlowConsumer));
     assert!(members[1].1.verdict().is_none());
@@ -446,7 +446,7 @@ fn an_answer_to_a_question_from_before_it_came_again_is_not_for_it() {
         outbox.push(&Bytes::from(vec![0; 2_000]));
         lane.push(entry(&seq.to_string(), Told::Message(seq), None));
         lane.flush();
-        while outbox.pop().is_some() {}
+        while outbox.pop(usize::MAX).is_some() {}
         lane.look_after(connection)
     };
     lane.enrol(connection, Rc::clone(&outbox));
@@ -454,8 +454,8 @@ fn an_answer_to_a_question_from_before_it_came_again_is_not_for_it() {
     lane.enrol(connection, Rc::clone(&outbox)); // its `joined` holds message 1
     assert_eq!(lag_and_ask(&mut lane, 2), Look::Ask(1));
     lane.bring(connection, 0, 1, message(1).frame().bytes());
-    assert!(outbox.pop().is_none(), "message 1 for the second time");
+    assert!(outbox.pop(usize::MAX).is_none(), "message 1 for the second time");
     lane.bring(connection, 1, 2, message(2).frame().bytes());
-    assert_eq!(outbox.pop().as_ref(), Some(message(2).frame().bytes()));
+    assert_eq!(outbox.pop(usize::MAX).as_ref(), Some(message(2).frame().bytes()));
     assert_eq!((lane.current.len(), lane.laggards.len()), (1, 0));
 }
