@@ -15,8 +15,9 @@ use crate::{
     store::{RoomKey, Store, StoreError},
 };
 
-/// How often what was appended is brought into the index. A search does not wait for it.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often what was appended is brought into the index. A search does not wait for it; but each room costs a transaction,
+/// in which a second's messages cost hardly less than five seconds' do.
+const INTERVAL: Duration = Duration::from_secs(5);
 /// How long a search may bring in what is missing before it gives up. What was brought in stays.
 const SEARCH_PATIENCE: Duration = Duration::from_secs(2);
 /// Messages that are brought in at once: a few milliseconds of the database's time.
