@@ -35,7 +35,10 @@ pub(super) fn refused(error: &sqlx::Error) -> StoreError {
         sqlx::Error::Tls(error) => StoreError::Unavailable(format!("no TLS to the server: {error}; see sslmode")),
         sqlx::Error::Configuration(_) => broken("the address cannot be used; see its certificates and parameters"),
         _ if is_silent_close(error) => unavailable("the connection was lost"),
-        sqlx::Error::Protocol(_) => unavailable("what answers is not a PostgreSQL server that this hub understands"),
+        sqlx::Error::Protocol(text) => {
+            tracing::debug!(text, "not the protocol of PostgreSQL");
+            unavailable("what answers is not a PostgreSQL server that this hub understands")
+        }
         sqlx::Error::ColumnDecode { index, .. } => StoreError::Broken(format!("column {index} cannot be read")),
         _ => broken("an unexpected answer"),
     }
@@ -118,9 +121,9 @@ pub(super) fn is_starting(error: &sqlx::Error) -> bool {
 }
 
 /// A connection that ended before the answer about TLS, as from a proxy with no server behind it: sqlx does not look at how
-/// many bytes it has read, and takes the end for an answer of one zero byte.
+/// many bytes it has read, and takes the end for an answer of one zero byte. (Its text goes on with a place in its source.)
 fn is_silent_close(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Protocol(text) if text.ends_with("response from SSLRequest: 0x00"))
+    matches!(error, sqlx::Error::Protocol(text) if text.contains("response from SSLRequest: 0x00"))
 }
 
 /// The server will not have a connection of this kind: with TLS, or without.
@@ -145,4 +148,38 @@ pub(super) fn migration_refused(error: &MigrateError) -> StoreError {
 
 fn state(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What sqlx says of a server that reads what a client says first and answers so.
+    async fn error_of(answer: &'static [u8]) -> sqlx::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            client.read_exact(&mut request).await.unwrap();
+            client.write_all(answer).await.unwrap();
+        };
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port).username("u").database("d");
+        let (connected, ()) = tokio::join!(options.connect(), server);
+        connected.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_word_is_a_lost_connection_and_another_protocol_is_not() {
+        let silent = error_of(b"").await;
+        assert!(is_starting(&silent) && is_lost_connection(&silent), "{silent}");
+        let http = error_of(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        assert!(!is_starting(&http) && !is_lost_connection(&http), "{http}");
+    }
 }
