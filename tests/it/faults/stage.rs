@@ -18,7 +18,8 @@ use super::{
 use crate::support::{TestHub, eventually_within};
 
 /// How long all may take to agree, once nothing new happens. What is not agreed then is for the judge.
-pub const SETTLING: Duration = Duration::from_secs(12);
+/// Longer than the longest grace: a drop that the reconnect overtook on the way is seen as a second tab until then.
+pub const SETTLING: Duration = Duration::from_secs(25);
 
 /// How many runs take place at a time: each keeps the machine busy, and times are judged.
 const TURNS: u32 = 2;
