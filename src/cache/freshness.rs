@@ -93,7 +93,7 @@ impl Freshness {
         let (inbox, mut deliveries) = mpsc::unbounded_channel();
         self.bus.subscribe(TOPIC, inbox.into());
         let this = Arc::clone(self);
-        tokio::spawn(vital("cache", async move {
+        tokio::spawn(vital("news of the cache", async move {
             while let Some(delivery) = deliveries.recv().await {
                 match delivery {
                     BusDelivery::Event(text) => this.hear(&text),
@@ -103,7 +103,7 @@ impl Freshness {
         }));
         if self.enabled {
             let this = Arc::clone(self);
-            tokio::spawn(async move {
+            tokio::spawn(vital("cache log", async move {
                 let mut tick = tokio::time::interval(LOOK_INTERVAL);
                 tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 while !this.stopped.load(Ordering::Acquire) {
@@ -112,7 +112,7 @@ impl Freshness {
                         tracing::debug!(%error, "the cache cannot be used without the database");
                     }
                 }
-            });
+            }));
         }
     }
 

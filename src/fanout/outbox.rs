@@ -1,8 +1,8 @@
 //! What waits for one socket: whole encoded frames, counted in bytes, outside any mailbox.
 //!
 //! Filled by the fan-out and the session of the same thread, emptied by the session's tap on the response body. What the
-//! fan-out sends goes past both to the socket as long as nothing waits. When the
-//! peer does not take what is sent, the tap is no longer polled; so the verdict and the kill are made from here.
+//! fan-out sends goes past both, straight to the socket, as long as nothing waits. When the peer does not take what is
+//! sent, the tap is no longer polled; so the verdict and the kill are made from here.
 
 use std::{
     cell::{Cell, RefCell},

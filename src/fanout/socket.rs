@@ -55,8 +55,8 @@ impl ClientSocket {
         self.0.owed.set(true);
     }
 
-    /// Writes past the server, as much as the kernel takes at once: how many bytes. None while the server owes something.
-    /// None, too, when the connection is broken: the server finds out by itself.
+    /// Writes past the server one part, or three at once, as much as the kernel takes: how many bytes. None while the server
+    /// owes something. None, too, when the connection is broken: the server finds out by itself.
     pub(super) fn write_past(&self, parts: &[&[u8]]) -> usize {
         if self.0.owed.get() {
             return 0;
