@@ -33,7 +33,8 @@ pub const USER: &str = "hubbub";
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// A start takes a fifth of a second, and longer on a machine that is busy with other tests.
 const START_PATIENCE_S: &str = "60";
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a process may take to stop or to die.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running (or stopped) server. Dropped, it is killed.
 pub struct PostgresServer {
@@ -129,11 +130,7 @@ impl PostgresServer {
     /// SIGKILL to all of it: no goodbye, nothing flushed.
     pub fn kill(&self) {
         for pid in self.signal(Signal::KILL) {
-            let begun = Instant::now();
-            while !is_dead(pid) {
-                assert!(begun.elapsed() < KILL_PATIENCE, "{pid} does not die");
-                std::thread::yield_now();
-            }
+            await_state(pid, "Z");
         }
         // Where nobody takes note of the dead, the server would believe that the old one still runs.
         for file in ["data/postmaster.pid", &format!(".s.PGSQL.{}.lock", self.port)] {
@@ -143,7 +140,9 @@ impl PostgresServer {
 
     /// SIGSTOP to all of it: connections stay open and silent, new ones are never answered.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        for pid in self.signal(Signal::STOP) {
+            await_state(pid, "TZ");
+        }
     }
 
     /// SIGCONT.
@@ -155,8 +154,9 @@ impl PostgresServer {
     fn signal(&self, signal: Signal) -> Vec<i32> {
         let pid_file = fs::read_to_string(self.home.join("data/postmaster.pid")).expect("it runs");
         let postmaster: i32 = pid_file.lines().next().and_then(|pid| pid.parse().ok()).expect("a pid");
-        // The parent is stopped first, so that no child is born meanwhile.
+        // The parent is stopped first, and seen to be, so that no child is born that is not on the list.
         kill(postmaster, Signal::STOP);
+        await_state(postmaster, "TZ");
         let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         let children = children.expect("its children");
         let children = children.split_whitespace().map(|child| child.parse().expect("a pid"));
@@ -195,10 +195,16 @@ fn kill(pid: i32, signal: Signal) {
     kill_process(pid, signal).ok(); // it may have ended by itself
 }
 
-fn is_dead(pid: i32) -> bool {
-    // `pid (name) state …`; a dead one that its parent has not heard of is a `Z`.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.ok().and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'))).unwrap_or(true)
+/// Waits until a process is in one of these states, `T` for stopped, `Z` for dead and not yet buried, or is gone.
+fn await_state(pid: i32, states: &str) {
+    let begun = Instant::now();
+    // `pid (name) state …`
+    while let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
+        && stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(|state| states.contains(state)))
+    {
+        assert!(begun.elapsed() < SIGNAL_PATIENCE, "{pid} does not heed a signal: {stat}");
+        std::thread::yield_now();
+    }
 }
 
 /// What `initdb` made, to be copied.
