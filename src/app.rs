@@ -9,11 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::{HttpService, KeepAlive, error::DispatchError};
-use actix_server::{Server, ServerHandle};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::{App as WebApp, Error as WebError, dev::AppConfig, middleware::from_fn, web};
-use tokio::net::TcpStream;
+use actix_server::ServerHandle;
+use actix_service::IntoServiceFactory as _;
+use actix_web::{App as WebApp, middleware::from_fn, web};
 
 use self::door::Door;
 use crate::{
@@ -21,7 +19,7 @@ use crate::{
     cache::{Cache, Catalogue},
     config::{Config, DatabaseLocation, RedisTrust},
     count,
-    fanout::{ClientSocket, Fanouts, LocalFanout},
+    fanout::{Fanouts, LocalFanout},
     health::{Health, Link, Links},
     http::{self, HttpState, Instruments},
     ids::InstanceId,
@@ -34,18 +32,6 @@ use crate::{
     telemetry::Recorder,
 };
 
-/// Connections that the kernel may hold until a worker takes them.
-const BACKLOG: u32 = 4_096;
-/// A client that has not sent its request's head by then is refused with 408.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle HTTP connection is closed; longer than load balancers keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a closed connection may linger for the peer's own close. Browsers report a close only at the end of the
-/// connection, so a longer one would hold up every reconnect. Not under 500 ms: actix-http counts it from a clock that
-/// ticks so often, and a timer that is past when it is set never fires: the connection would stay open for ever.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(600);
-/// What is copied per connection before it is written; bounds the memory of slow readers.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often the database is asked whether it is there, and how long it has to answer.
 const DATABASE_PROBE_INTERVAL: Duration = Duration::from_secs(2);
 const DATABASE_PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -268,43 +254,18 @@ fn serve(
     });
     let (room, limits) = (config.room.clone(), limits.clone());
     // Runs once on each worker thread: each gets its own fan-out.
-    let per_worker = move || {
-        WebApp::new()
-            .app_data(sessions.clone())
-            .app_data(LocalFanout::start(&fanouts, &room, &limits))
-            .configure(http::configure(state.clone()))
-            .wrap(from_fn(http::measure))
-    };
-    // As actix-web's own server, but for the kind of socket.
-    let connections = move || {
-        let app = per_worker().into_factory().map_err(|error: WebError| error.error_response());
-        let http = HttpService::build()
-            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-            .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-            .on_connect_ext(|socket: &ClientSocket, extensions| drop(extensions.insert(socket.clone())))
-            .h1(map_config(app, |()| AppConfig::default()));
-        let accept = |stream: TcpStream| async move {
-            let peer = stream.peer_addr().ok();
-            Ok::<_, DispatchError>((ClientSocket::new(stream), peer))
-        };
-        fn_service(accept).and_then(http)
-    };
-    let server = Server::build()
-        .workers(config.listen.workers)
-        .backlog(BACKLOG)
-        .max_concurrent_connections(1_000_000)
-        .disable_signals()
-        .listen("http", listener, connections)?
-        .run();
-    let handle = server.handle();
-    actix_web::rt::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the server ended");
+    http::serve(listener, config.listen.workers, move || {
+        let (sessions, state) = (sessions.clone(), state.clone());
+        let fanout = LocalFanout::start(&fanouts, &room, &limits);
+        move || {
+            WebApp::new()
+                .app_data(sessions.clone())
+                .app_data(fanout.clone())
+                .configure(http::configure(state.clone()))
+                .wrap(from_fn(http::measure))
+                .into_factory()
         }
-    });
-    Ok(handle)
+    })
 }
 
 /// Tells every connection when something degrades or is well again.

@@ -83,23 +83,7 @@ fn parse_role(text: &str) -> Result<(ProjectId, Role), String> {
 /// The exit status for settings that cannot be read, as for flags that are not known.
 const UNREADABLE: u8 = 2;
 
-/// Allocations over it are given back to the system when they are freed. Left to itself, glibc raises the limit to
-/// megabytes, and the memory of large frames, once touched, ends up under the buffers of idle connections: 2 KiB for each.
-/// Just over the 8 KiB of those buffers.
-const LARGE_ALLOCATION_BYTES: libc::c_int = 8 * 1024 + 512;
-
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "a setting of the C library that has no safe interface")]
-fn tune_allocator() {
-    // SAFETY: called before any other thread exists; sets a number and touches no memory of ours.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_ALLOCATION_BYTES) };
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn tune_allocator() {}
-
 pub(crate) fn main() -> ExitCode {
-    tune_allocator();
     // A missing .env is the usual case; a broken one must not pass silently.
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()

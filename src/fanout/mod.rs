@@ -9,11 +9,9 @@
 mod lane;
 mod missed;
 mod outbox;
-mod socket;
 pub(crate) mod tally;
 
 pub use outbox::Outbox;
-pub use socket::ClientSocket;
 
 use std::{
     cell::RefCell,
@@ -116,18 +114,30 @@ impl LocalFanout {
         Self { address, closer: fanout.recipient(), fanouts: Arc::clone(fanouts), connections }
     }
 
-    /// A connection begins.
-    pub fn connect(&self, connection: ConnectionId, outbox: Rc<Outbox>) {
-        if self.connections.borrow_mut().insert(connection, outbox).is_none() {
-            self.fanouts.connections.fetch_add(1, Ordering::AcqRel);
-        }
+    /// Counts a connection until it is dropped.
+    pub fn count(&self) -> Open {
+        self.fanouts.connections.fetch_add(1, Ordering::AcqRel);
+        Open(Arc::clone(&self.fanouts))
     }
 
-    /// A connection ended; its rooms withdraw it from their lanes.
+    /// A session begins.
+    pub fn connect(&self, connection: ConnectionId, outbox: Rc<Outbox>) {
+        self.connections.borrow_mut().insert(connection, outbox);
+    }
+
+    /// A session ended; its rooms withdraw it from their lanes.
     pub fn disconnect(&self, connection: ConnectionId) {
-        if self.connections.borrow_mut().remove(&connection).is_some() {
-            self.fanouts.connections.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.connections.borrow_mut().remove(&connection);
+    }
+}
+
+/// An open connection, from its handshake until nothing can get lost on it any more.
+#[derive(Debug)]
+pub struct Open(Arc<Fanouts>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -1,23 +1,29 @@
 //! What waits for one socket: whole encoded frames, counted in bytes, outside any mailbox.
 //!
-//! Filled by the fan-out and the session of the same thread, emptied by the session's tap on the response body. What the
-//! fan-out sends goes past both, straight to the socket, as long as nothing waits. When the peer does not take what is
-//! sent, the tap is no longer polled; so the verdict and the kill are made from here.
+//! Filled by the fan-out and the session of the same thread, emptied by the conversation (`session`), which is woken for
+//! it. What the fan-out sends goes straight to the socket as long as nothing waits. The verdict on a peer that does not
+//! take what is sent, and the kill, are made from here: the fan-out runs whatever a peer does.
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    task::Waker,
+    io::{self, IoSlice},
+    net::Shutdown,
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{socket::ClientSocket, tally};
+use super::tally;
 use crate::protocol::{CloseCode, Frame, SharedTail};
 
 /// Bytes waiting beyond which a reader lags: what rooms send is skipped for it. Half of what may wait, where that is less.
 const LAG_BYTES: usize = 128 * 1024;
+/// So many pieces that wait are written at once.
+const PIECES_PER_WRITE: usize = 16;
 
 /// Bytes on their way to a socket.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ pub struct Outbox {
     bytes_max: usize,
     lag_bytes: usize,
     /// Until the session is gone.
-    socket: RefCell<Option<ClientSocket>>,
+    socket: RefCell<Option<OwnedWriteHalf>>,
     /// The connection is being closed, or the session is gone: nothing is taken in any more.
     closed: Cell<bool>,
     /// What was taken last goes on with the next piece.
@@ -57,8 +63,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox that holds at most `bytes_max`.
-    pub fn new(bytes_max: usize, socket: Option<ClientSocket>) -> Self {
+    /// An empty outbox that holds at most `bytes_max`; without a socket it only holds.
+    pub fn new(bytes_max: usize, socket: Option<OwnedWriteHalf>) -> Self {
         let now = Instant::now();
         Self {
             bytes: Cell::new(0),
@@ -124,12 +130,20 @@ impl Outbox {
         }
     }
 
-    /// How much of something was written past the queue.
+    /// How much of something was written past the queue. A broken connection takes nothing: the conversation finds out.
     fn write_past(&self, parts: &[&[u8]]) -> usize {
         if self.bytes.get() > 0 {
             return 0;
         }
-        let written = self.socket.borrow().as_ref().map_or(0, |socket| socket.write_past(parts));
+        let socket = self.socket.borrow();
+        let written = match (&*socket, parts) {
+            (Some(socket), [bytes]) => socket.try_write(bytes),
+            (Some(socket), [a, b, c]) => {
+                socket.try_write_vectored(&[IoSlice::new(a), IoSlice::new(b), IoSlice::new(c)])
+            }
+            _ => Ok(0),
+        };
+        let written = written.unwrap_or(0);
         if written > 0 {
             tally::sent(written);
             self.taken.set(true);
@@ -185,29 +199,71 @@ impl Outbox {
         }
     }
 
-    // --- emptied, by the tap ---
+    // --- emptied, by the conversation ---
 
-    /// The next bytes for the socket, at most so many.
-    pub fn pop(&self, bytes_max: usize) -> Option<Bytes> {
+    /// Writes what waits; ready when nothing is left.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.socket.borrow();
+        let Some(socket) = &*socket else { return Poll::Ready(Ok(())) };
+        while self.bytes.get() > 0 {
+            match self.write_waiting(socket) {
+                Ok(written) => self.took(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.as_ref().poll_write_ready(cx))?
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write_waiting(&self, socket: &OwnedWriteHalf) -> io::Result<usize> {
+        let queue = self.queue.borrow();
+        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+        for (slice, piece) in slices.iter_mut().zip(&*queue) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        match &slices[..queue.len().min(PIECES_PER_WRITE)] {
+            [one] => socket.try_write(one),
+            several => socket.try_write_vectored(several),
+        }
+    }
+
+    /// The peer's kernel or ours has so much of what waited.
+    fn took(&self, bytes: usize) {
         let mut queue = self.queue.borrow_mut();
-        let first = queue.front_mut()?;
-        let is_whole = first.bytes.len() <= bytes_max;
-        self.mid_frame.set(!is_whole || first.goes_on);
-        let bytes = if is_whole { queue.pop_front()?.bytes } else { first.bytes.split_to(bytes_max) };
+        let mut left = bytes;
+        while left > 0
+            && let Some(first) = queue.front_mut()
+        {
+            let whole = first.bytes.len() <= left;
+            self.mid_frame.set(!whole || first.goes_on);
+            if whole {
+                left -= first.bytes.len();
+                queue.pop_front();
+            } else {
+                drop(first.bytes.split_to(left));
+                left = 0;
+            }
+        }
         if queue.is_empty() && queue.capacity() > 4 {
             *queue = VecDeque::new(); // a burst's allocation is not kept by an idle connection
         }
-        self.bytes.set(self.bytes.get() - bytes.len());
+        self.bytes.set(self.bytes.get() - bytes);
         self.taken.set(true);
-        tally::sent(bytes.len());
-        Some(bytes)
+        tally::sent(bytes);
     }
 
-    /// The server was given something: until it has written that, nothing goes past it.
-    pub fn owe(&self) {
-        if let Some(socket) = &*self.socket.borrow() {
-            socket.owe();
-        }
+    /// What a peer takes who takes at most so much.
+    #[cfg(test)]
+    pub(super) fn pop(&self, bytes_max: usize) -> Option<Bytes> {
+        let first = self.queue.borrow().front()?.bytes.clone();
+        let bytes = first.slice(..first.len().min(bytes_max));
+        self.took(bytes.len());
+        Some(bytes)
     }
 
     /// Who is woken when something is put in.
@@ -223,13 +279,13 @@ impl Outbox {
         self.verdict.get().is_some() && self.queue.borrow().is_empty()
     }
 
-    /// The session is gone: nothing is taken in any more.
-    pub fn end(&self) {
+    /// The session is gone: nothing is taken in any more. Gives the socket back.
+    pub fn end(&self) -> Option<OwnedWriteHalf> {
         self.closed.set(true);
         *self.queue.borrow_mut() = VecDeque::new();
         self.bytes.set(0);
         self.waker.borrow_mut().take();
-        self.socket.borrow_mut().take();
+        self.socket.borrow_mut().take()
     }
 
     // --- judged ---
@@ -290,78 +346,13 @@ impl Outbox {
         self.verdict.get()
     }
 
-    /// Shuts the socket whatever the session does: the connection then ends by itself.
+    /// Shuts the socket whatever the session does: the conversation finds it broken and ends.
     pub fn shut_socket(&self) {
         if let Some(socket) = &*self.socket.borrow() {
-            socket.shut();
+            drop(SockRef::from(socket.as_ref()).shutdown(Shutdown::Both)); // fails only when the peer was faster
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn over_the_bound_the_memory_is_freed_and_the_verdict_is_slow_consumer() {
-        let outbox = Outbox::detached(1000);
-        outbox.push(&Bytes::from_static(&[0; 1000]));
-        outbox.push(&Bytes::from_static(&[0; 5000]));
-        assert!(outbox.verdict().is_none(), "a large piece alone is no sign of slowness");
-        outbox.push(&Bytes::from_static(&[0; 1]));
-        assert_eq!(outbox.verdict().unwrap().0, CloseCode::SlowConsumer);
-        assert_eq!(outbox.pop(usize::MAX).unwrap(), *Frame::close(CloseCode::SlowConsumer).bytes());
-        assert!(outbox.pop(usize::MAX).is_none() && outbox.is_finished());
-        outbox.push(&Bytes::from_static(b"late"));
-        assert!(outbox.pop(usize::MAX).is_none(), "nothing follows a close frame");
-    }
-
-    #[test]
-    fn a_frame_in_parts_that_was_begun_is_ended_before_the_close_frame() {
-        let split = || SharedTail::text("{", Bytes::from_static(b"1234567890"), Bytes::from_static(b"}"));
-        for taken in 0..=3 {
-            let outbox = Outbox::detached(1000);
-            outbox.send_parts(&split());
-            outbox.send_parts(&split());
-            let begun: Vec<u8> = (0..taken).filter_map(|_| outbox.pop(usize::MAX)).flatten().collect();
-            outbox.close(CloseCode::SlowConsumer);
-            let rest: Vec<u8> = std::iter::from_fn(|| outbox.pop(usize::MAX)).flatten().collect();
-            let whole = if taken == 0 { Vec::new() } else { split().parts().concat() };
-            assert_eq!(
-                [begun, rest].concat(),
-                [whole, Frame::close(CloseCode::SlowConsumer).bytes().to_vec()].concat()
-            );
-            assert_eq!(outbox.bytes.get(), 0);
-        }
-    }
-
-    #[test]
-    fn an_orderly_close_lets_what_waits_go_first() {
-        let outbox = Outbox::detached(1000);
-        outbox.push(&Bytes::from_static(b"ack"));
-        outbox.close(CloseCode::Restart);
-        outbox.close(CloseCode::SlowConsumer);
-        assert_eq!(outbox.verdict().unwrap().0, CloseCode::Restart, "the first verdict stands");
-        assert_eq!(outbox.pop(usize::MAX).unwrap(), "ack");
-        assert!(!outbox.is_finished());
-        outbox.pop(usize::MAX);
-        assert!(outbox.is_finished());
-    }
-
-    #[test]
-    fn the_silent_are_pinged_once_per_interval_and_the_stuck_are_seen() {
-        let outbox = Outbox::detached(1000);
-        let (now, second) = (Instant::now(), Duration::from_secs(1));
-        assert!(!outbox.ping_due(now, 10 * second));
-        assert!(outbox.ping_due(now + 11 * second, 10 * second));
-        assert!(!outbox.ping_due(now + 12 * second, 10 * second));
-        assert!(outbox.silence(now + 11 * second) > 10 * second);
-        assert_eq!(outbox.look_if_stuck(now), Duration::ZERO);
-        outbox.push(&Bytes::from_static(b"x"));
-        outbox.push(&Bytes::from_static(b"y"));
-        assert_eq!(outbox.look_if_stuck(now), Duration::ZERO);
-        assert_eq!(outbox.look_if_stuck(now + 11 * second), 11 * second);
-        outbox.pop(usize::MAX);
-        assert_eq!(outbox.look_if_stuck(now + 12 * second), Duration::ZERO, "a slow reader is not a stuck one");
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@ mod projects;
 mod rate;
 mod rooms;
 mod search;
+mod server;
 mod sessions;
 mod translation;
 mod users;
@@ -32,6 +33,7 @@ mod websocket;
 pub use measured::measure;
 pub use metrics::Instruments;
 pub use problem::Problem;
+pub use server::serve;
 
 use std::sync::Arc;
 

@@ -7,12 +7,8 @@ use super::Problem;
 use crate::session::{SessionContext, UpgradeRefusal, upgrade};
 
 /// Lets a client in, or says why not.
-pub(super) async fn open(
-    request: HttpRequest,
-    payload: web::Payload,
-    context: web::Data<SessionContext>,
-) -> Result<HttpResponse, Problem> {
-    upgrade(request, payload, context).await.map_err(|refusal| {
+pub(super) async fn open(request: HttpRequest, context: web::Data<SessionContext>) -> Result<HttpResponse, Problem> {
+    upgrade(&request, context).map_err(|refusal| {
         counter!("hubbub_upgrades_refused_total", "reason" => word(&refusal)).increment(1);
         let text = refusal.to_string();
         match refusal {

@@ -4,14 +4,21 @@
 //! never waits for a room; while it asks whether a join is allowed, its own later frames wait, so they keep their order.
 //! Mailbox: news of its user's roles, a message per change.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use actix::prelude::*;
 use actix_http::ws::{CloseCode as WsCloseCode, Item, Message, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::BytesMut;
 
-use super::{SessionContext, commands::JoinedRoom, counting, counts::Counted, guard::Inbound, lanes::Lanes};
+use super::{
+    SessionContext,
+    commands::JoinedRoom,
+    counting,
+    counts::Counted,
+    guard::{Inbound, State},
+    lanes::Lanes,
+};
 use crate::{
     access::{Identity, sessions::Registered},
     count,
@@ -33,7 +40,7 @@ pub struct Session {
     pub(super) outbox: Rc<Outbox>,
     pub(super) rooms: HashMap<RoomId, JoinedRoom>,
     pub(super) lanes: Lanes,
-    inbound: Rc<Cell<Inbound>>,
+    inbound: Rc<Inbound>,
     fragments: Option<BytesMut>,
     pub(super) expiry: Option<SpawnHandle>,
     /// By which news of its session and roles find it.
@@ -48,8 +55,7 @@ impl Session {
         identity: Identity,
         context: Arc<SessionContext>,
         fanout: LocalFanout,
-        outbox: Rc<Outbox>,
-        inbound: Rc<Cell<Inbound>>,
+        (outbox, inbound): (Rc<Outbox>, Rc<Inbound>),
         counted: Counted,
     ) -> Self {
         Self {
@@ -126,6 +132,10 @@ impl Actor for Session {
         }
         self.register(ctx);
         self.watch_expiry(ctx);
+        // Who was let in before the hub began to stop, and is here only now, was not among those it sends away.
+        if self.context.health.is_draining() {
+            self.outbox.close(CloseCode::Restart);
+        }
     }
 
     /// Runs also while a panic unwinds: it must not panic itself.
@@ -149,6 +159,7 @@ impl Actor for Session {
 
 impl StreamHandler<Result<Message, ProtocolError>> for Session {
     fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        self.inbound.handled();
         self.outbox.seen();
         if self.outbox.verdict().is_some() {
             if message.is_err() {
@@ -172,9 +183,9 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
                 self.outbox.close(CloseCode::Normal);
             }
             Err(error) => {
-                match (self.inbound.get(), error) {
-                    (Inbound::Ended, _) => {} // nobody is there to be told; the ending stays `Dropped`
-                    (Inbound::OverLimit, _) | (_, ProtocolError::Overflow) => self.outbox.close(CloseCode::TooBig),
+                match (self.inbound.state(), error) {
+                    (State::Ended, _) => {} // nobody is there to be told; the ending stays `Dropped`
+                    (State::OverLimit, _) | (_, ProtocolError::Overflow) => self.outbox.close(CloseCode::TooBig),
                     // What the decoder says of text that is not UTF-8.
                     (_, ProtocolError::Io(error)) if error.kind() == std::io::ErrorKind::Other => {
                         self.outbox.close(CloseCode::InvalidData);

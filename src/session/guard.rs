@@ -2,10 +2,11 @@
 //!
 //! The WebSocket codec behind it checks a size only once it holds the whole frame, so a header that announces a terabyte
 //! would be believed. This stream looks at every header as the bytes pass, refuses frames over the limit and messages
-//! whose fragments add up to more, and then ends.
+//! whose fragments add up to more, and then ends. The codec also takes whatever it can get, so it gets nothing more while
+//! the session has whole frames to handle: a peer that sends faster waits in the kernel, not in our memory.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -17,18 +18,29 @@ use futures_util::Stream;
 
 /// Longest client header: 2 bytes, 8 of length, 4 of mask (RFC 6455, 5.2).
 const HEADER_BYTES_MAX: usize = 14;
+const CLOSE: u8 = 0x8;
 
 /// Passes a client's bytes on until a frame or message is announced that is over the limit.
 pub(super) struct FrameGuard<S> {
     inner: S,
-    scanner: Scanner,
-    inbound: Rc<Cell<Inbound>>,
+    inbound: Rc<Inbound>,
 }
 
-/// How the stream stands. Shared with the session, to which the codec's errors look all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inbound {
+/// How what a client sends stands. Shared with the session, to which the codec's errors look all the same, and with the
+/// conversation, which goes on for a moment after the session.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    scanner: RefCell<Scanner>,
+    state: Cell<State>,
+    /// Whole frames that were passed on and not handled yet.
+    unhandled: Cell<usize>,
+}
+
+/// Whether more may come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum State {
     /// More may come.
+    #[default]
     Open,
     /// A frame over the limit was announced: refused.
     OverLimit,
@@ -36,10 +48,37 @@ pub(super) enum Inbound {
     Ended,
 }
 
+impl Inbound {
+    /// Nothing has come; a message (a frame, or all its fragments) may have `bytes_max`.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let scanner = RefCell::new(Scanner::new(bytes_max as u64));
+        Self { scanner, state: Cell::default(), unhandled: Cell::default() }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// The session has handled a frame.
+    pub(super) fn handled(&self) {
+        self.unhandled.set(self.unhandled.get().saturating_sub(1));
+    }
+
+    /// Looks at what nobody is left to read.
+    pub(super) fn overhear(&self, bytes: &[u8]) {
+        self.scanner.borrow_mut().accepts(bytes);
+    }
+
+    /// A close frame has come.
+    pub(super) fn peer_has_closed(&self) -> bool {
+        self.scanner.borrow().closed
+    }
+}
+
 impl<S> FrameGuard<S> {
-    /// Guards `inner`; a message (a frame, or all its fragments) may have `bytes_max`. Keeps `inbound` true.
-    pub(super) fn new(inner: S, bytes_max: usize, inbound: Rc<Cell<Inbound>>) -> Self {
-        Self { inner, scanner: Scanner::new(bytes_max as u64), inbound }
+    /// Guards `inner` and keeps `inbound` true.
+    pub(super) fn new(inner: S, inbound: Rc<Inbound>) -> Self {
+        Self { inner, inbound }
     }
 }
 
@@ -47,23 +86,31 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuar
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.inbound.get() == Inbound::OverLimit {
+        if self.inbound.state() == State::OverLimit {
             return Poll::Ready(None);
+        }
+        if self.inbound.unhandled.get() > 0 {
+            return Poll::Pending; // the codec has a frame to give: it is polled again without being woken
         }
         let polled = Pin::new(&mut self.inner).poll_next(cx);
         match &polled {
-            Poll::Ready(Some(Ok(bytes))) if !self.scanner.accepts(bytes) => {
-                self.inbound.set(Inbound::OverLimit);
-                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            Poll::Ready(Some(Ok(bytes))) => {
+                let mut scanner = self.inbound.scanner.borrow_mut();
+                if !scanner.accepts(bytes) {
+                    self.inbound.state.set(State::OverLimit);
+                    return Poll::Ready(Some(Err(PayloadError::Overflow)));
+                }
+                self.inbound.unhandled.set(scanner.take_complete());
             }
-            Poll::Ready(None | Some(Err(_))) => self.inbound.set(Inbound::Ended),
-            _ => {}
+            Poll::Ready(None | Some(Err(_))) => self.inbound.state.set(State::Ended),
+            Poll::Pending => {}
         }
         polled
     }
 }
 
 /// Follows frame boundaries through a byte stream.
+#[derive(Debug)]
 struct Scanner {
     bytes_max: u64,
     header: [u8; HEADER_BYTES_MAX],
@@ -72,11 +119,23 @@ struct Scanner {
     left: u64,
     /// Payload bytes of the current message so far.
     message: u64,
+    /// Frames that have passed as a whole.
+    complete: usize,
+    /// A close frame has begun to pass.
+    closed: bool,
 }
 
 impl Scanner {
     fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, header: [0; HEADER_BYTES_MAX], header_len: 0, left: 0, message: 0 }
+        Self {
+            bytes_max,
+            header: [0; HEADER_BYTES_MAX],
+            header_len: 0,
+            left: 0,
+            message: 0,
+            complete: 0,
+            closed: false,
+        }
     }
 
     fn accepts(&mut self, mut bytes: &[u8]) -> bool {
@@ -84,6 +143,7 @@ impl Scanner {
             if self.left > 0 {
                 let passed = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
                 self.left -= passed as u64;
+                self.complete += usize::from(self.left == 0);
                 bytes = &bytes[passed..];
                 continue;
             }
@@ -93,6 +153,7 @@ impl Scanner {
             if let Some(length) = self.complete_header() {
                 let first = self.header[0];
                 self.header_len = 0;
+                self.closed |= first & 0x0F == CLOSE;
                 let control = first & 0x08 != 0;
                 if control {
                     // At most 125 by the RFC; the codec refuses more, but only once it has it.
@@ -107,9 +168,15 @@ impl Scanner {
                     }
                 }
                 self.left = length;
+                self.complete += usize::from(length == 0);
             }
         }
         true
+    }
+
+    /// How many frames have passed as a whole since the last time.
+    fn take_complete(&mut self) -> usize {
+        std::mem::take(&mut self.complete)
     }
 
     /// The payload length, once the header is whole.
@@ -167,6 +234,7 @@ mod tests {
             let mut scanner = Scanner::new(limit as u64);
             let accepted = bytes.chunks(cut).all(|chunk| scanner.accepts(chunk));
             prop_assert_eq!(accepted, sizes.iter().all(|size| *size <= limit));
+            prop_assert!(!accepted || scanner.take_complete() == sizes.len());
         }
     }
 
@@ -187,5 +255,12 @@ mod tests {
         let mut scanner = Scanner::new(1_000);
         assert!(scanner.accepts(&frame(0x81, 1_000)) && scanner.accepts(&frame(0x81, 1_000)));
         assert!(!scanner.accepts(&frame(0x89, 126)));
+    }
+
+    #[test]
+    fn a_close_frame_is_seen() {
+        let mut scanner = Scanner::new(1_000);
+        assert!(scanner.accepts(&[frame(0x81, 0x88), frame(0x89, 8)].concat()) && !scanner.closed);
+        assert!(scanner.accepts(&frame(0x88, 2)) && scanner.closed);
     }
 }

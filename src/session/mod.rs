@@ -1,23 +1,24 @@
 //! Station 1: one socket, one actor.
 //!
-//! [`upgrade`] lets a client in; from then on bytes pass the inbound `guard`, become frames, and the [`Session`] carries
-//! them to the rooms. What goes out never passes the actor: it waits in the connection's outbox (`fanout`), from which the
-//! `tap` feeds the socket. The only place that names `actix_web_actors`.
+//! [`upgrade`] lets a client in and takes its socket over from the HTTP server. From then on, in a `conversation`, bytes
+//! pass the inbound `guard`, become frames, and the [`Session`] carries them to the rooms. What goes out never passes the
+//! actor: it goes through the connection's outbox (`fanout`). The only place that names `actix_web_actors`.
 
 mod actor;
 mod commands;
+mod conversation;
 mod counting;
 mod counts;
 mod expiry;
 mod guard;
 mod lanes;
 mod roles;
-mod tap;
 mod upgrade;
 
 pub use actor::Session;
+pub use conversation::linger;
 pub use counts::ConnectionCounts;
-pub use upgrade::{UpgradeRefusal, upgrade};
+pub use upgrade::{Admitted, HandsOver, UpgradeRefusal, upgrade};
 
 use std::sync::Arc;
 

@@ -1,23 +1,30 @@
 //! `GET /ws`: from a request to a session.
 //!
-//! Everything that can be refused is refused here, before the upgrade, with an HTTP status.
+//! Everything that can be refused is refused here, before the upgrade, with an HTTP status. Who is admitted is told so with
+//! 101 by the HTTP server, which then hands over the socket and is out of the way.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::ws::Codec;
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse,
+    http::{Version, header},
+    web,
+};
 use actix_web_actors::ws::{self, WebsocketContext};
+use bytes::Bytes;
+use tokio::net::TcpStream;
 
 use super::{
     SessionContext,
     actor::Session,
-    counts::Crowded,
+    conversation::{Incoming, converse},
+    counts::{Counted, Crowded},
     guard::{FrameGuard, Inbound},
-    tap::Tap,
 };
 use crate::{
-    access::{IdentifyError, OriginError},
-    fanout::{ClientSocket, LocalFanout, Outbox},
+    access::{IdentifyError, Identity, OriginError},
+    fanout::{LocalFanout, Outbox},
     ids::ConnectionId,
     protocol::SUBPROTOCOL,
 };
@@ -51,42 +58,63 @@ pub enum UpgradeRefusal {
     NoFanout,
 }
 
-/// Lets a client in.
+/// Among the extensions of a request whose socket the HTTP server hands over if the answer is 101. What it reads as a
+/// handshake is narrower than what `actix-web-actors` does; a 101 without a handover would be an open door in a proxy.
+pub struct HandsOver;
+
+/// A client that was let in, while the HTTP server still has its socket; with the answer's head among its extensions.
+pub struct Admitted {
+    identity: Identity,
+    context: Arc<SessionContext>,
+    fanout: LocalFanout,
+    counted: Counted,
+}
+
+/// Lets a client in: the answer, with an [`Admitted`] among its extensions.
 ///
 /// # Errors
 /// Why not.
-pub async fn upgrade(
-    request: HttpRequest,
-    payload: web::Payload,
-    context: web::Data<SessionContext>,
-) -> Result<HttpResponse, UpgradeRefusal> {
+pub fn upgrade(request: &HttpRequest, context: web::Data<SessionContext>) -> Result<HttpResponse, UpgradeRefusal> {
     if context.health.is_draining() {
         return Err(UpgradeRefusal::Draining);
     }
-    context.access.check_origin(&request)?;
-    let subprotocol = choose_subprotocol(&request)?;
-    let identity = context.access.identify(&request)?;
-    let mut response = ws::handshake(&request).map_err(|error| UpgradeRefusal::Handshake(error.to_string()))?;
+    context.access.check_origin(request)?;
+    let subprotocol = choose_subprotocol(request)?;
+    let identity = context.access.identify(request)?;
+    let mut response = ws::handshake(request).map_err(|error| UpgradeRefusal::Handshake(error.to_string()))?;
+    if request.version() < Version::HTTP_11 || !request.extensions().contains::<HandsOver>() {
+        return Err(UpgradeRefusal::Handshake("it takes HTTP/1.1, `Upgrade: websocket` alone, and no body".to_owned()));
+    }
     if let Some(subprotocol) = subprotocol {
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, subprotocol));
     }
-    let ip = context.access.client_ip(&request);
+    let ip = context.access.client_ip(request);
     let counted = context.counts.count(ip, identity.user.user_id.clone()).map_err(|crowded| match crowded {
         Crowded::Ip => UpgradeRefusal::Crowded("address", CROWDED_RETRY),
         Crowded::User => UpgradeRefusal::Crowded("user", CROWDED_RETRY),
     })?;
     let fanout = request.app_data::<LocalFanout>().ok_or(UpgradeRefusal::NoFanout)?.clone();
+    let mut response = response.finish();
+    response.extensions_mut().insert(Admitted { identity, context: context.into_inner(), fanout, counted });
+    Ok(response)
+}
 
-    let limits = &context.config.limits;
-    let outbox = Rc::new(Outbox::new(limits.outbox_bytes_max, request.conn_data::<ClientSocket>().cloned()));
-    let inbound = Rc::new(Cell::new(Inbound::Open));
-    let guard = FrameGuard::new(payload, limits.frame_bytes_max, Rc::clone(&inbound));
-    let codec = Codec::new().max_size(limits.frame_bytes_max);
-    let connection = ConnectionId::random();
-    let session =
-        Session::new(connection, identity, context.into_inner(), fanout, Rc::clone(&outbox), inbound, counted);
-    let body = WebsocketContext::with_codec(session, guard, codec);
-    Ok(response.streaming(Tap::new(body, outbox)))
+impl Admitted {
+    /// The client's conversation with its session, to its end. `early` is what came together with the handshake.
+    pub async fn converse(self, socket: TcpStream, early: Bytes) {
+        let Self { identity, context, fanout, counted } = self;
+        let _open = fanout.count();
+        let limits = &context.config.limits;
+        let (frame_bytes_max, outbox_bytes_max) = (limits.frame_bytes_max, limits.outbox_bytes_max);
+        let (read, write) = socket.into_split();
+        let outbox = Rc::new(Outbox::new(outbox_bytes_max, Some(write)));
+        let inbound = Rc::new(Inbound::new(frame_bytes_max));
+        let guard = FrameGuard::new(Incoming::new(early, read), Rc::clone(&inbound));
+        let shared = (Rc::clone(&outbox), Rc::clone(&inbound));
+        let session = Session::new(ConnectionId::random(), identity, context, fanout, shared, counted);
+        let codec = Codec::new().max_size(frame_bytes_max);
+        converse(WebsocketContext::with_codec(session, guard, codec), &outbox, &inbound).await;
+    }
 }
 
 /// Ours if it is offered; none if none is offered.

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     RawClient, TestClient, TestHub, eventually,
+    figures::eventually_figures,
     hub::UNHURRIED,
     raw::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, frame, header},
 };
@@ -51,6 +52,46 @@ async fn a_terabyte_that_is_announced_is_not_waited_for() {
     let mut eve = RawClient::joined(hub.address(), "Eve", "p/r").await;
     eve.write(&header(FIN | TEXT, u64::MAX)).await;
     assert_eq!(eve.closed_with().await, 1009, "a length with the highest bit is none, however it is called");
+}
+
+/// They come faster than they can be handled: the rest waits with their sender.
+#[tokio::test]
+async fn a_flood_of_small_frames_is_not_piled_up() {
+    let hub = TestHub::start().await;
+    let mut eve = RawClient::joined(hub.address(), "Eve", "p/r").await;
+    let before = hub.resident_bytes();
+    let pong = frame(FIN | PONG, &[b'x'; 100]);
+    let flood = pong.repeat(MIB / pong.len());
+    let mut most = before;
+    for _ in 0..48 {
+        eve.write(&flood).await;
+        most = most.max(hub.resident_bytes());
+    }
+    eve.say(r#"{"type":"heartbeat"}"#).await;
+    eve.json_of("heartbeat").await;
+    let grown = most.saturating_sub(before);
+    assert!(grown < 8 * MIB, "the hub grew by {grown} bytes");
+}
+
+/// The session ends at once, what was said to its client does not.
+#[tokio::test]
+async fn who_breaks_the_protocol_and_reads_slowly_is_told_so() {
+    let hub = TestHub::start().await;
+    let mut eve = RawClient::connect_with_small_buffer(hub.address()).await;
+    eve.upgrade("Eve").await;
+    let pings = 7_000;
+    eve.write(&frame(FIN | PING, &[b'x'; 120]).repeat(pings)).await;
+    eve.write(&[FIN | TEXT, 1, b'x']).await; // not masked
+    eventually_figures(&hub, "the session has ended", |figures| {
+        figures.value(r#"hubbub_connections_closed_total{code="1002"}"#) == 1.0
+    })
+    .await;
+    let ended = Instant::now();
+    eventually("a second has passed", async || (ended.elapsed() > Duration::from_secs(1)).then_some(())).await;
+    for _ in 0..pings {
+        assert_eq!(eve.next_frame().await.expect("a pong").first, FIN | PONG);
+    }
+    assert_eq!(eve.closed_with().await, 1002);
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Door, RawClient, TestClient, TestHub, eventually, raw::handshake};
+use crate::support::{
+    Door, RawClient, TestClient, TestHub, eventually,
+    raw::{FIN, TEXT, frame, handshake},
+};
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_no_more() {
@@ -60,6 +63,9 @@ async fn what_is_no_handshake_is_refused() {
     for (what, request, status) in [
         ("no upgrade", good.replace("Upgrade: websocket\r\n", ""), 400),
         ("another upgrade", good.replace("Upgrade: websocket", "Upgrade: h2c"), 400),
+        ("another one beside it", good.replace("Upgrade: websocket", "Upgrade: websocket, foo"), 400),
+        ("a body", good.replace("Upgrade: websocket", "Upgrade: websocket\r\nTransfer-Encoding: chunked"), 400),
+        ("an old HTTP", good.replace("HTTP/1.1", "HTTP/1.0"), 400),
         ("no connection header", good.replace("Connection: Upgrade\r\n", ""), 400),
         ("no key", good.replace("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", ""), 400),
         ("another version", good.replace("Version: 13", "Version: 9"), 400),
@@ -77,7 +83,7 @@ async fn what_is_no_handshake_is_refused() {
         let mut raw = RawClient::connect(hub.address()).await;
         raw.write(request.as_bytes()).await;
         let head = raw.head().await;
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {head}");
+        assert_eq!(head.split(' ').nth(1), Some(&*status.to_string()), "{what}: {head}");
     }
     let mut raw = RawClient::connect(hub.address()).await;
     let endless = format!("GET /ws?name=Ada HTTP/1.1\r\nHost: x\r\nX: {}\r\n", "x".repeat(1024 * 1024));
@@ -85,6 +91,37 @@ async fn what_is_no_handshake_is_refused() {
     let answer = raw.rest().await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     TestClient::joined(&hub, "Ada", "p/r").await;
+}
+
+/// The hub takes the socket over from the HTTP server: nothing gets lost on the way, and who is not admitted gets all of
+/// the answer.
+#[tokio::test]
+async fn what_comes_before_and_with_a_handshake_is_heard() {
+    let hub = TestHub::start().await;
+    let mut ada = RawClient::connect(hub.address()).await;
+    let page = "GET / HTTP/1.1\r\nHost: hub.test\r\n\r\n";
+    let join = frame(FIN | TEXT, br#"{"type":"join","room":"p/r"}"#);
+    ada.write(&[page.as_bytes(), handshake("/ws?name=Ada").as_bytes(), &join, &join[..9]].concat()).await;
+    let page = ada.head().await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    let switching = ada.head().await;
+    assert!(switching.contains("HTTP/1.1 101 "), "{switching}");
+    assert_eq!(ada.json_of("joined").await["room"], "p/r");
+    ada.write(&join[9..]).await;
+    ada.json_of("joined").await;
+
+    let body = reqwest::get(format!("http://{}/", hub.address())).await.expect("an answer").text().await.expect("text");
+    for path in ["/", "/nowhere"] {
+        let mut raw = RawClient::connect(hub.address()).await;
+        raw.write(handshake(path).as_bytes()).await;
+        let head = raw.head().await.to_ascii_lowercase();
+        assert!(head.contains("connection: close") && !head.contains("101"), "{head}");
+        let rest = raw.rest().await;
+        let length =
+            head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("a length");
+        assert_eq!(rest.len(), length.parse::<usize>().expect("a number"), "{head}");
+        assert!(path != "/" || rest == body);
+    }
 }
 
 /// With the real patience, of ten seconds.
