@@ -62,7 +62,7 @@ pub enum UpgradeRefusal {
 /// handshake is narrower than what `actix-web-actors` does; a 101 without a handover would be an open door in a proxy.
 pub struct HandsOver;
 
-/// A client that was let in, while the HTTP server still has its socket; with the answer's head among its extensions.
+/// A client that was let in, while the HTTP server still has its socket: among the extensions of the answer.
 pub struct Admitted {
     identity: Identity,
     context: Arc<SessionContext>,
