@@ -55,7 +55,8 @@ impl Session {
         identity: Identity,
         context: Arc<SessionContext>,
         fanout: LocalFanout,
-        (outbox, inbound): (Rc<Outbox>, Rc<Inbound>),
+        outbox: Rc<Outbox>,
+        inbound: Rc<Inbound>,
         counted: Counted,
     ) -> Self {
         Self {

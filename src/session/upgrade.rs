@@ -110,8 +110,8 @@ impl Admitted {
         let outbox = Rc::new(Outbox::new(outbox_bytes_max, Some(write)));
         let inbound = Rc::new(Inbound::new(frame_bytes_max));
         let guard = FrameGuard::new(Incoming::new(early, read), Rc::clone(&inbound));
-        let shared = (Rc::clone(&outbox), Rc::clone(&inbound));
-        let session = Session::new(ConnectionId::random(), identity, context, fanout, shared, counted);
+        let (connection, to_session) = (ConnectionId::random(), Rc::clone(&outbox));
+        let session = Session::new(connection, identity, context, fanout, to_session, Rc::clone(&inbound), counted);
         let codec = Codec::new().max_size(frame_bytes_max);
         converse(WebsocketContext::with_codec(session, guard, codec), &outbox, &inbound).await;
     }
