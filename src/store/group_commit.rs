@@ -45,8 +45,8 @@ pub struct GroupCommitLimits {
     /// Their bytes, for the same reason. Default 64 MiB.
     pub waiting_bytes_max: usize,
     /// The least time from the start of a commit to the start of the next while messages come close together. Default
-    /// 8 ms: at 500 messages a second in 50 rooms it halves the writer's CPU time, for 5 ms more until the answer. Zero:
-    /// never wait.
+    /// 8 ms: at 500 messages a second in 50 rooms it saves a quarter of the hub's CPU time, for 5 ms more until the
+    /// answer. Zero: never wait.
     pub linger: Duration,
 }
 
@@ -295,29 +295,24 @@ impl<C: Commit> Writer<C> {
         let mut under_way = FuturesUnordered::new();
         let at_once = self.commit.at_once().max(1);
         loop {
-            let waiting = if under_way.len() < at_once { self.ready() } else { 0 };
-            if waiting == 0 {
-                if under_way.is_empty() && self.shared.abandoned.load(Relaxed) {
-                    return;
-                }
-                tokio::select! {
-                    Some((batch, places)) = under_way.next() => self.shared.settle(batch, places),
-                    () = self.shared.wake.notified(), if under_way.len() < at_once => {}
-                }
+            let free = under_way.len() < at_once;
+            let waiting = if free { self.ready() } else { 0 };
+            let rest = if free { pace.rest_until(Instant::now(), waiting) } else { None };
+            if waiting > 0 && rest.is_none() {
+                let batch = self.take();
+                pace.started(Instant::now(), batch.messages.len() > 1 || !under_way.is_empty());
+                under_way.push(places(Arc::clone(&self.commit), Arc::clone(&self.shared), batch));
                 continue;
             }
-            if let Some(until) = pace.linger_until(Instant::now(), waiting) {
-                tokio::select! {
-                    Some((batch, places)) = under_way.next() => {
-                        self.shared.settle(batch, places);
-                        continue;
-                    }
-                    () = sleep_until(until.into()) => {}
-                }
+            if waiting == 0 && under_way.is_empty() && self.shared.abandoned.load(Relaxed) {
+                return;
             }
-            let batch = self.take();
-            pace.started(Instant::now(), batch.messages.len() > 1 || !under_way.is_empty());
-            under_way.push(places(Arc::clone(&self.commit), Arc::clone(&self.shared), batch));
+            tokio::select! {
+                Some((batch, places)) = under_way.next() => self.shared.settle(batch, places),
+                // Until then nobody wakes the writer: what comes is only put with the rest.
+                () = rested(rest), if rest.is_some() => {}
+                () = self.shared.wake.notified(), if free && rest.is_none() => {}
+            }
         }
     }
 
@@ -331,6 +326,12 @@ impl<C: Commit> Writer<C> {
         let (rooms, jobs) = self.shared.state().queue.take(BATCH_ROWS_MAX);
         let (messages, answers) = jobs.into_iter().map(|job| (job.message, (job.ticket, job.answer))).unzip();
         Batch { rooms, messages, answers }
+    }
+}
+
+async fn rested(until: Option<Instant>) {
+    if let Some(until) = until {
+        sleep_until(until.into()).await;
     }
 }
 

@@ -21,8 +21,8 @@ impl Pace {
         Self { linger, started: None, worthwhile: 0 }
     }
 
-    /// Until when the next commit waits for company, if it does.
-    pub(super) fn linger_until(&self, now: Instant, gathered: usize) -> Option<Instant> {
+    /// Until when the next commit waits for company, if it does. `gathered` are the messages that wait already.
+    pub(super) fn rest_until(&self, now: Instant, gathered: usize) -> Option<Instant> {
         let until = self.started? + self.linger;
         (self.worthwhile > 0 && gathered < BATCH_ROWS_MAX && until > now).then_some(until)
     }
@@ -44,7 +44,7 @@ mod tests {
         let mut pace = Pace::new(linger);
         let mut now = Instant::now();
         for _ in 0..100 {
-            assert_eq!(pace.linger_until(now, 1), None);
+            assert_eq!(pace.rest_until(now, 1), None);
             pace.started(now, false);
             now += Duration::from_micros(200);
         }
@@ -56,14 +56,14 @@ mod tests {
         let mut pace = Pace::new(linger);
         let mut now = Instant::now();
         pace.started(now, true);
-        assert_eq!(pace.linger_until(now, 1), Some(now + linger));
-        assert_eq!(pace.linger_until(now, BATCH_ROWS_MAX), None, "a full batch has nothing to wait for");
-        assert_eq!(pace.linger_until(now + linger, 1), None, "it came long after the last");
+        assert_eq!(pace.rest_until(now, 1), Some(now + linger));
+        assert_eq!(pace.rest_until(now, BATCH_ROWS_MAX), None, "a full batch has nothing to wait for");
+        assert_eq!(pace.rest_until(now + linger, 1), None, "it came long after the last");
         for _ in 0..LONE_COMMITS_MAX {
-            assert!(pace.linger_until(now, 1).is_some());
+            assert!(pace.rest_until(now, 1).is_some());
             now += linger;
             pace.started(now, false);
         }
-        assert_eq!(pace.linger_until(now, 1), None);
+        assert_eq!(pace.rest_until(now, 1), None);
     }
 }

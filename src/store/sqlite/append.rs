@@ -3,52 +3,47 @@
 //! A statement that writes takes SQLite's write lock before it reads anything, and waits for it. So the places it counts
 //! from are still the last ones when it writes, whoever else appends to the same rooms from another process.
 //!
-//! The common case is that every message is new and every room exists. [`ALL`] writes all of the batch or, when that is
-//! not so, nothing, and answers with one row: every row and every statement costs a change of threads. [`NEW`] sorts the
-//! other batches out: it writes what is new and answers row by row, and [`LOOKUP`] finds what was there before.
+//! The common case is that every message is new, that every room exists and that nobody else wrote into it since.
+//! [`EXPECTED`] then writes all of the batch at the places that this process expects, which the database checks; otherwise
+//! it writes nothing. No rows come back, for every row costs a change of threads. [`NEW`] sorts the other batches out: it
+//! writes what is new and answers where, and [`LOOKUP`] finds what was there before.
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use futures_util::StreamExt as _;
 use sqlx::{
-    Row as _, Sqlite, SqliteConnection,
+    Executor as _, Row as _, Sqlite, SqliteConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::SqliteStore;
+use super::{SqliteStore, refusal::is_constraint};
 use crate::{
     ids::{MessageId, Seq},
-    store::{Appended, BATCH_ROWS_MAX, NewMessage, RoomKey, StoreError},
+    store::{Appended, BATCH_ROWS_MAX, NewMessage, RoomKey, StoreError, columns},
 };
 
 /// Statements exist for these numbers of messages only, so that few are prepared. What a batch leaves over is NULL, and
 /// no room has a NULL key.
-const SIZES: [usize; 5] = [1, 4, 16, 64, BATCH_ROWS_MAX];
+const SIZES: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, BATCH_ROWS_MAX];
 
 type Statements = LazyLock<[String; SIZES.len()]>;
-static ALL: Statements = LazyLock::new(|| SIZES.map(all_sql));
+static EXPECTED: Statements = LazyLock::new(|| SIZES.map(expected_sql));
 static NEW: Statements = LazyLock::new(|| SIZES.map(new_sql));
 static LOOKUP: Statements = LazyLock::new(|| SIZES.map(lookup_sql));
 
-/// What is bound for each message: which one of its room it is in the batch, and its columns.
-const BATCH_COLUMNS: usize = 8;
-
-/// Two statements. The first writes if all of the batch is new, so many being counted; the second answers whether it did,
-/// and the places in the order of the batch as a JSON array.
-fn all_sql(size: usize) -> String {
+/// Writes the messages at the places that are bound, after the heads that are bound. If a head is another one by now, a
+/// room is gone or a message is not new, it breaks a constraint and writes nothing.
+fn expected_sql(size: usize) -> String {
     format!(
-        "WITH batch (nth, room_key, message_id, user_id, user_name, connection_id, body, sent_at) AS (VALUES {rows}) \
+        "WITH batch (head, seq, room_key, message_id, user_id, user_name, connection_id, body, sent_at) \
+         AS (VALUES {rows}) \
          INSERT INTO messages (room_key, seq, message_id, user_id, user_name, connection_id, body, sent_at) \
-         SELECT b.room_key, coalesce((SELECT max(seq) FROM messages WHERE room_key = b.room_key), 0) + b.nth, \
+         SELECT (SELECT r.room_key FROM rooms r WHERE r.room_key = b.room_key), \
+         CASE (SELECT max(seq) FROM messages WHERE room_key = b.room_key) WHEN b.head THEN b.seq END, \
          b.message_id, b.user_id, b.user_name, b.connection_id, b.body, b.sent_at \
-         FROM batch b WHERE b.room_key IS NOT NULL AND ? = (SELECT count(*) \
-         FROM batch b CROSS JOIN rooms r ON r.room_key = b.room_key WHERE NOT EXISTS ( \
-         SELECT 1 FROM messages m WHERE m.room_key = b.room_key AND m.message_id = b.message_id)); \
-         WITH batch (ord, room_key, message_id) AS (VALUES {identities}) \
-         SELECT changes(), json_group_array((SELECT m.seq FROM messages m \
-         WHERE m.room_key = b.room_key AND m.message_id = b.message_id) ORDER BY b.ord) FROM batch b",
-        rows = vec!["(?,?,?,?,?,?,?,?)"; size].join(","),
-        identities = numbered_rows(size, 2),
+         FROM batch b WHERE b.room_key IS NOT NULL",
+        rows = vec!["(?,?,?,?,?,?,?,?,?)"; size].join(","),
     )
 }
 
@@ -90,6 +85,37 @@ fn identity(message: &NewMessage) -> Identity {
     (message.room, message.id)
 }
 
+/// The last places that this process gave in rooms: what it expects, and the database checks.
+#[derive(Default)]
+pub(super) struct Heads(HashMap<RoomKey, Seq>);
+
+/// Rooms whose heads are remembered: a few megabytes.
+const HEADS_MAX: usize = 50_000;
+
+impl Heads {
+    /// Of each message the head of its room before the batch, and its own place; `None` if a head is not known.
+    fn expected(&self, messages: &[&NewMessage]) -> Option<Vec<(Seq, Seq)>> {
+        let mut last: HashMap<RoomKey, Seq> = HashMap::with_capacity(messages.len());
+        let place = |message: &&NewMessage| {
+            let head = *self.0.get(&message.room)?;
+            let seq = last.entry(message.room).or_insert(head);
+            *seq += 1;
+            Some((head, *seq))
+        };
+        messages.iter().map(place).collect()
+    }
+
+    fn remember(&mut self, places: &[(Identity, Seq)]) {
+        if self.0.len() + places.len() > HEADS_MAX {
+            self.0.clear(); // they are learned again
+        }
+        for ((room, _), seq) in places {
+            let head = self.0.entry(*room).or_default();
+            *head = (*head).max(*seq);
+        }
+    }
+}
+
 impl SqliteStore {
     pub(super) async fn append_batch(&self, batch: &[NewMessage]) -> Result<Vec<Option<Appended>>, StoreError> {
         if batch.len() > BATCH_ROWS_MAX {
@@ -106,19 +132,27 @@ impl SqliteStore {
         };
 
         let mut writer = self.writer().await?;
-        let inserted = insert_all(writer.connection()?, &distinct).await;
-        if let Some(seqs) = writer.settle(inserted)? {
-            let found = distinct.iter().zip(seqs).filter_map(|(message, seq)| Some((identity(message), seq?)));
-            found.for_each(|(identity, seq)| put(identity, seq, false));
-        } else {
-            let inserted = insert_new(writer.connection()?, &distinct).await;
-            let inserted = writer.settle(inserted)?;
-            if inserted.len() < distinct.len() {
-                let found = lookup(writer.connection()?, &distinct).await;
-                writer.settle(found)?.into_iter().for_each(|(identity, seq)| put(identity, seq, true));
+        let expected = self.heads().expected(&distinct);
+        let inserted = match expected {
+            Some(expected) => {
+                let inserted = insert_expected(writer.connection()?, &distinct, &expected).await;
+                writer.settle(inserted)?
             }
-            inserted.into_iter().for_each(|(identity, seq)| put(identity, seq, false));
+            None => None,
+        };
+        let inserted = match inserted {
+            Some(inserted) => inserted,
+            None => {
+                let inserted = insert_new(writer.connection()?, &distinct).await;
+                writer.settle(inserted)?
+            }
+        };
+        self.heads().remember(&inserted);
+        if inserted.len() < distinct.len() {
+            let found = lookup(writer.connection()?, &distinct).await;
+            writer.settle(found)?.into_iter().for_each(|(identity, seq)| put(identity, seq, true));
         }
+        inserted.into_iter().for_each(|(identity, seq)| put(identity, seq, false));
         drop(writer);
 
         let answer = |message: &NewMessage| {
@@ -131,34 +165,25 @@ impl SqliteStore {
     }
 }
 
-/// Makes all of the messages durable and answers their places (`None` for one whose room was deleted a moment later), or
-/// does nothing and answers `None`.
-async fn insert_all(
+/// Makes all of the messages durable at the places after the heads that are expected, or does nothing and answers `None`.
+pub(super) async fn insert_expected(
     connection: &mut SqliteConnection,
     messages: &[&NewMessage],
-) -> Result<Option<Vec<Option<Seq>>>, sqlx::Error> {
-    let (sql, size) = fitting(&ALL, messages.len());
-    let mut query = sqlx::query(sql);
-    let mut nth_of_room: HashMap<RoomKey, i64> = HashMap::with_capacity(messages.len());
-    for message in messages {
-        let nth = nth_of_room.entry(message.room).or_default();
-        *nth += 1;
-        query = bind_message(query.bind(*nth), message);
+    expected: &[(Seq, Seq)],
+) -> Result<Option<Vec<(Identity, Seq)>>, sqlx::Error> {
+    let mut query = sqlx::query(fitting(&EXPECTED, messages.len()));
+    for (message, (head, seq)) in messages.iter().zip(expected) {
+        query = query.bind(columns::seq_column(*head)).bind(columns::seq_column(*seq));
+        query = bind_message(query, message);
     }
-    // What is not bound is NULL, but these stand before others.
-    for _ in 0..(size - messages.len()) * BATCH_COLUMNS {
-        query = query.bind(None::<i64>);
+    // The statement ends with its commit. That it has ended comes first, and nothing after it is waited for: each look
+    // costs a change of threads.
+    let ended = connection.execute_many(query).next().await;
+    match ended.unwrap_or(Err(sqlx::Error::WorkerCrashed)) {
+        Ok(_) => Ok(Some(messages.iter().zip(expected).map(|(message, (_, seq))| (identity(message), *seq)).collect())),
+        Err(error) if is_constraint(&error) => Ok(None),
+        Err(error) => Err(error),
     }
-    query = query.bind(i64::try_from(messages.len()).unwrap_or(i64::MAX));
-    for message in messages {
-        query = query.bind(message.room.0).bind(message.id);
-    }
-    let row = query.fetch_one(connection).await?;
-    if row.try_get::<i64, _>(0)? == 0 {
-        return Ok(None);
-    }
-    let seqs = serde_json::from_str(row.try_get(1)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(Some(seqs))
 }
 
 /// Makes those of the messages durable that are new.
@@ -166,7 +191,7 @@ async fn insert_new(
     connection: &mut SqliteConnection,
     messages: &[&NewMessage],
 ) -> Result<Vec<(Identity, Seq)>, sqlx::Error> {
-    let query = sqlx::query(fitting(&NEW, messages.len()).0);
+    let query = sqlx::query(fitting(&NEW, messages.len()));
     places(messages.iter().fold(query, |query, message| bind_message(query, message)), connection).await
 }
 
@@ -174,7 +199,7 @@ async fn lookup(
     connection: &mut SqliteConnection,
     messages: &[&NewMessage],
 ) -> Result<Vec<(Identity, Seq)>, sqlx::Error> {
-    let query = sqlx::query(fitting(&LOOKUP, messages.len()).0);
+    let query = sqlx::query(fitting(&LOOKUP, messages.len()));
     let query = messages.iter().fold(query, |query, message| query.bind(message.room.0).bind(message.id));
     places(query, connection).await
 }
@@ -203,14 +228,14 @@ async fn places(query: Statement<'_>, connection: &mut SqliteConnection) -> Resu
     rows.iter().map(place).collect()
 }
 
-/// The smallest statement that takes so many messages, and how many it takes.
-fn fitting(statements: &'static Statements, messages: usize) -> (&'static str, usize) {
+/// The smallest statement that takes so many messages.
+fn fitting(statements: &'static Statements, messages: usize) -> &'static str {
     let at = SIZES.iter().position(|size| *size >= messages).unwrap_or(SIZES.len() - 1);
-    (&statements[at], SIZES[at])
+    &statements[at]
 }
 
 /// For a look at how SQLite goes about them.
 #[cfg(test)]
 pub(super) fn every_statement() -> Vec<String> {
-    [&ALL, &NEW, &LOOKUP].into_iter().flat_map(|statements| statements.iter().cloned()).collect()
+    [&EXPECTED, &NEW, &LOOKUP].into_iter().flat_map(|statements| statements.iter().cloned()).collect()
 }

@@ -23,7 +23,10 @@ pub use self::{checkup::SqliteCheckup, machines::MachineWatch};
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        self, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -31,7 +34,7 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
-use self::{connect::Database, refusal::refused};
+use self::{append::Heads, connect::Database, refusal::refused};
 use super::{
     Appended, NewMessage, ProfileFields, Project, ProjectExtent, ProjectFilter, ProjectMember, Role, RoomHead, RoomKey,
     RoomRow, Search, SearchHit, Store, StoreError, StoredMessage, UserProfile, Visibility, search::Backlog,
@@ -42,6 +45,7 @@ use crate::ids::{ProjectId, RoomId, Seq, UserId};
 pub struct SqliteStore {
     database: Database,
     writer: Mutex<Writer>,
+    heads: sync::Mutex<Heads>,
     readers: SqlitePool,
     /// Of the readers, so many may search at the same time.
     searches: Semaphore,
@@ -78,6 +82,7 @@ impl SqliteStore {
         let store = Self {
             database,
             writer: Mutex::new(Writer::Open(writer)),
+            heads: sync::Mutex::default(),
             readers,
             searches,
             backlog: Backlog::new(),
@@ -94,6 +99,10 @@ impl SqliteStore {
         let (connection, applied) = Database::new(path, busy_timeout).migrated().await?;
         connection.close().await.map_err(|error| refused(&error))?;
         Ok(applied)
+    }
+
+    fn heads(&self) -> sync::MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner) // the database checks what they say
     }
 
     /// The writer, opened anew if the last one was given up.

@@ -54,6 +54,11 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     extended_code(error).is_some_and(|code| matches!(code & 0xff, BUSY | LOCKED))
 }
 
+/// A rule of the schema was broken, and nothing was written.
+pub(super) fn is_constraint(error: &sqlx::Error) -> bool {
+    extended_code(error).is_some_and(|code| code & 0xff == CONSTRAINT)
+}
+
 /// The error of a migration as a caller sees it.
 pub(super) fn migration_refused(error: &MigrateError) -> StoreError {
     match error {

@@ -175,10 +175,35 @@ async fn what_a_crash_left_of_a_deleted_project_is_removed_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn what_is_not_as_expected_writes_nothing() {
+    let ground = SqliteGround::new();
+    let store = ground.open().await;
+    let (room, other) = (a_room(&store, "p/r").await, a_room(&store, "p/s").await);
+    let first = a_message(room);
+    store.append(&[first.clone(), a_message(room), a_message(other)]).await.unwrap();
+    let written = async |messages: &[&NewMessage], expected: &[(Seq, Seq)]| {
+        let mut writer = store.writer().await.unwrap();
+        let written = append::insert_expected(writer.connection().unwrap(), messages, expected).await.unwrap();
+        written.is_some_and(|places| places.len() == messages.len())
+    };
+    let (new, also_new) = (a_message(room), a_message(other));
+    assert!(!written(&[&also_new, &new], &[(1, 2), (1, 2)]).await, "somebody else has written into the room");
+    assert!(!written(&[&also_new, &new], &[(1, 2), (3, 4)]).await, "there would be a hole");
+    assert!(!written(&[&also_new, &first], &[(1, 2), (2, 3)]).await, "it is there already");
+    let nowhere = a_message(RoomKey(i64::MAX));
+    assert!(!written(&[&also_new, &nowhere], &[(1, 2), (0, 1)]).await, "there is no such room");
+    assert_eq!([store.head(room).await.unwrap(), store.head(other).await.unwrap()], [2, 1]);
+
+    let last = a_message(room);
+    assert!(written(&[&new, &also_new, &last], &[(2, 3), (1, 2), (2, 4)]).await);
+    assert_eq!([store.head(room).await.unwrap(), store.head(other).await.unwrap()], [4, 2]);
+}
+
+#[tokio::test]
 async fn no_append_searches_a_whole_table() {
     let ground = SqliteGround::new();
     let store = ground.open().await;
-    for sql in append::every_statement().iter().flat_map(|sql| sql.split(';')) {
+    for sql in append::every_statement() {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         for step in sqlx::query(explain).fetch_all(&store.readers).await.unwrap() {
             let step: String = step.get("detail");
