@@ -73,6 +73,7 @@ def figures($run): (if $run == "idle" then idle
 def title: {
     "fanout-room": "500 in one room, 50 msg/s",
     "fanout-rooms": "1,000 in 50 rooms, 500 msg/s",
+    "fanout-synced": "the same, floor that syncs to disk every 8 ms",
     "fanout-ephemeral": "the same with broadcasts, nothing stored",
     "ramp": "500 in one room, rising",
     "ramp-tick": "the same, floor with a 5 ms tick",

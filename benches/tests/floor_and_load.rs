@@ -89,6 +89,18 @@ fn what_is_repeated_is_counted_as_a_duplicate_and_hides_no_loss() {
 }
 
 #[test]
+fn what_a_floor_with_a_log_sends_is_in_it() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/floor.log");
+    let floor = Floor::start(&["--tick-ms", "8", "--frame-bytes", "300", "--log", file]);
+    let report = floor.load(&SHORT);
+    assert_eq!(figure(&report, "lost"), 0.0);
+    assert_eq!(figure(&report, "duplicates"), 0.0);
+    let log = std::fs::read(file).expect("the log");
+    let frames = log.chunks(4 + 300).take_while(|frame| frame[0] != 0).count() as f64;
+    assert!(frames >= figure(&report, "sent"), "{frames}");
+}
+
+#[test]
 fn cursors_of_the_others_arrive_coalesced_and_in_time() {
     let floor = Floor::start(&["--tick-ms", "20", "--frame-bytes", "100"]);
     let report = floor.load(&["cursors", "--people", "10", "--hz", "20", "--seconds", "1", "--warm-up", "0.2"]);

@@ -3,17 +3,22 @@
 //! Accepts WebSockets at `/ws?room=<name>` and answers each text frame with one pre-encoded frame, in which the
 //! payload was put, to every connection of that room: one `sendto` per delivery, one thread, no protocol, no queue but
 //! what a non-blocking socket needs. With `--tick-ms` it gathers what comes within a tick and writes it at once: the
-//! floor of a coalescing server. No hub can be below it by much; how far above it is, is what `benches/run` shows.
+//! floor of a coalescing server. With `--log` as well, what was gathered is on the disk before it goes out, frame by
+//! frame: the floor of a durable server with a group commit. No hub can be below it by much; how far above it is, is what
+//! `benches/run` shows.
 
+mod log;
 mod rooms;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hubbub_bench::poller::{self, Poller};
 
+use log::Log;
 use rooms::Rooms;
 
 /// The cheapest server that could do the fan-out.
@@ -28,6 +33,10 @@ struct Options {
     /// Gather what arrives within so many milliseconds and write it at once; 0 writes each frame by itself.
     #[arg(long, default_value_t = 0)]
     tick_ms: u64,
+    /// With `--tick-ms`: write what was gathered into this file and wait until it is on the disk, then send it, each frame
+    /// by itself.
+    #[arg(long, requires = "tick_ms")]
+    log: Option<PathBuf>,
     /// Leave out every n-th delivery, to prove that losses are counted; 0 leaves out none.
     #[arg(long, default_value_t = 0)]
     drop_every: u64,
@@ -47,7 +56,8 @@ fn main() -> io::Result<()> {
     writeln!(io::stdout(), "floor listening on http://{address}")?;
 
     let tick = Duration::from_millis(options.tick_ms);
-    let mut rooms = Rooms::new(options.frame_bytes, !tick.is_zero());
+    let log = options.log.as_deref().map(Log::create).transpose()?;
+    let mut rooms = Rooms::new(options.frame_bytes, !tick.is_zero(), log);
     rooms.drop_every = options.drop_every;
     rooms.repeat_every = options.repeat_every;
     let mut flush_at: Option<Instant> = None;
@@ -71,7 +81,7 @@ fn main() -> io::Result<()> {
         if rooms.has_batches() {
             let at = *flush_at.get_or_insert_with(|| Instant::now() + tick);
             if Instant::now() >= at {
-                rooms.send_batches();
+                rooms.send_batches()?;
                 flush_at = None;
             }
         }

@@ -9,6 +9,8 @@ use hubbub_bench::link::Link;
 use hubbub_bench::poller::Poller;
 use hubbub_bench::upgrade;
 
+use super::log::Log;
+
 /// All connections and rooms.
 pub struct Rooms {
     members: Vec<Option<Member>>,
@@ -18,7 +20,8 @@ pub struct Rooms {
     /// The frame that goes out, blank where the payload is put.
     template: Vec<u8>,
     head_bytes: usize,
-    coalesce: bool,
+    gather: bool,
+    log: Option<Log>,
     scratch: Vec<u8>,
     outgoing: Vec<u8>,
     deliveries: u64,
@@ -40,8 +43,8 @@ struct Room {
 }
 
 impl Rooms {
-    /// Frames of `frame_bytes` of payload; with `coalesce` they wait for [`Rooms::send_batches`].
-    pub fn new(frame_bytes: usize, coalesce: bool) -> Self {
+    /// Frames of `frame_bytes` of payload; with `gather` they wait for [`Rooms::send_batches`].
+    pub fn new(frame_bytes: usize, gather: bool, log: Option<Log>) -> Self {
         let mut template = Vec::new();
         frame::write_server(&mut template, frame::TEXT, &vec![b' '; frame_bytes]);
         Self {
@@ -51,7 +54,8 @@ impl Rooms {
             by_name: HashMap::new(),
             head_bytes: template.len() - frame_bytes,
             template,
-            coalesce,
+            gather,
+            log,
             scratch: Vec::new(),
             outgoing: Vec::new(),
             deliveries: 0,
@@ -133,23 +137,30 @@ impl Rooms {
 
     /// Whether anything waits for a tick.
     pub fn has_batches(&self) -> bool {
-        self.coalesce && self.rooms.iter().any(|room| !room.batch.is_empty())
+        self.gather && self.rooms.iter().any(|room| !room.batch.is_empty())
     }
 
-    /// One write to each member of each room in which something was said.
-    pub fn send_batches(&mut self) {
+    /// One write to each member of each room in which something was said; with a log it is there first, and each frame is
+    /// a write of its own.
+    pub fn send_batches(&mut self) -> io::Result<()> {
+        if let Some(log) = &mut self.log {
+            self.rooms.iter().for_each(|room| log.put(&room.batch));
+            log.sync()?;
+        }
+        let piece = if self.log.is_some() { self.template.len() } else { usize::MAX };
         for room in 0..self.rooms.len() {
             let batch = std::mem::take(&mut self.rooms[room].batch);
-            if !batch.is_empty() {
-                self.deliver(room, &batch);
+            for frames in batch.chunks(piece) {
+                self.deliver(room, frames);
             }
             self.rooms[room].batch = batch;
             self.rooms[room].batch.clear();
         }
+        Ok(())
     }
 
     fn fan_out(&mut self, room: usize) {
-        if self.coalesce {
+        if self.gather {
             self.rooms[room].batch.extend_from_slice(&self.outgoing);
             return;
         }
