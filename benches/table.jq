@@ -74,7 +74,7 @@ def title: {
     "fanout-room": "500 in one room, 50 msg/s",
     "fanout-rooms": "1,000 in 50 rooms, 500 msg/s",
     "fanout-synced": "the same, floor that syncs to disk every 8 ms",
-    "fanout-ephemeral": "the same with broadcasts, nothing stored",
+    "fanout-ephemeral": "1,000 in 50 rooms, broadcasts, nothing stored",
     "ramp": "500 in one room, rising",
     "ramp-tick": "the same, floor with a 5 ms tick",
     "cursors": "cursors, 100 people at 30 Hz (floor: 33 ms tick)",

@@ -2,7 +2,7 @@
 //!
 //! It starts with the first join, hears from the other instances and the store, and stops when nobody has been here for a
 //! while. What it decides is decided in [`Sequencer`], [`Presence`] and [`Cursors`]; how it starts and heals is in
-//! `recovery`, who joins in `resume`, messages in `messages_lane`, presence in `people`, the other instances in `peers`, a
+//! `recovery`, who joins in `resume`, messages in `messages_lane` and `appends`, presence in `people`, the other instances in `peers`, a
 //! project's end in `projects`.
 
 use std::{
@@ -18,6 +18,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::{
+    appends::Appends,
     catch_up::CatchUps,
     cursors::Cursors,
     directory::{Presences, RoomContext},
@@ -122,8 +123,9 @@ pub struct RoomActor {
     pub(super) read_marks_armed: bool,
     /// The one timer of the next sweep, and when it fires.
     pub(super) sweep_timer: Option<(Instant, SpawnHandle)>,
-    /// Writes under way: the room does not stop before they are answered.
+    /// Read markers that are being written: the room does not stop before they are, nor while messages are appended.
     pub(super) writes: usize,
+    pub(super) appends: Appends,
     pub(super) handover: Option<oneshot::Sender<()>>,
     idle_since: Option<Instant>,
     /// Set when the room ends in good order; else its end is a death that its members are told of.
@@ -169,6 +171,7 @@ impl RoomActor {
             read_marks_armed: false,
             sweep_timer: None,
             writes: 0,
+            appends: Appends::default(),
             handover: None,
             idle_since: None,
             retired: false,
@@ -314,9 +317,13 @@ impl RoomActor {
 
     // --- end ---
 
+    fn is_writing(&self) -> bool {
+        self.writes > 0 || self.is_appending()
+    }
+
     fn is_idle(&self) -> bool {
         self.seats.is_empty()
-            && self.writes == 0
+            && !self.is_writing()
             && self.waiting_joins.is_empty()
             && self.waiting_questions.is_empty()
             && self.read_marks.is_empty()
@@ -351,7 +358,7 @@ impl RoomActor {
             return;
         }
         self.write_read_marks(ctx);
-        if self.writes > 0 {
+        if self.is_writing() {
             return; // each write comes back here when it is done
         }
         let grace = self.context.config.presence_grace;

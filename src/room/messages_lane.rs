@@ -10,13 +10,14 @@ use serde_json::value::RawValue;
 
 use super::{
     actor::{READ_MARKS_INTERVAL, RoomActor, Stage, refusal},
+    appends::Append,
     exchange::Event,
     messages::*,
 };
 use crate::{
     clock::{Instant, now_utc},
     count,
-    ids::{MessageId, RoomId},
+    ids::{MessageId, RoomId, Seq},
     observe,
     protocol::{
         ErrorCode,
@@ -47,38 +48,42 @@ impl RoomActor {
         ctx: &mut Context<Self>,
         answer: impl FnOnce(&Self, Result<Appended, StoreError>) + 'static,
     ) {
-        let new = NewMessage { room: self.key, id, author, body, sent_at: now_utc() };
-        let begun = Instant::now();
-        let appended = self.context.group_commit.append(new.clone());
+        let message = NewMessage { room: self.key, id, author, body, sent_at: now_utc() };
+        let appending = self.context.group_commit.append(message.clone());
         count!("hubbub_messages_accepted_total");
-        self.writes += 1;
-        ctx.spawn(appended.into_actor(self).map(move |appended, room, ctx| {
-            room.writes -= 1;
-            #[cfg(feature = "sabotage")]
-            let appended = crate::sabotage::acknowledged(appended, room.sequencer.known());
-            if let Err(error) = &appended {
-                tracing::warn!(room = %room.id, %error, "a message was not stored");
-            }
-            count_outcome(&appended, begun);
-            answer(room, appended.clone());
-            if let Ok(Appended { seq, duplicate: true }) = appended {
-                room.heard_of(seq, ctx); // it may be one whose delivery was lost with its first answer
-            } else if matches!(appended, Err(StoreError::NoRoom)) {
-                room.forget(ctx); // its project was deleted while this instance was cut off
-            } else if let Ok(Appended { seq, .. }) = appended {
-                let stored =
-                    StoredMessage { seq, id: new.id, author: new.author, body: new.body, sent_at: new.sent_at };
-                if let Some(message) = encode(&room.id, &stored) {
-                    if room.bus_is_up()
-                        && let Some(event) = Event::message(&message)
-                    {
-                        room.publish(event, ctx);
-                    }
-                    room.offer(message, ctx);
+        self.await_append(appending, Append { message, begun: Instant::now(), answer: Box::new(answer) }, ctx);
+    }
+
+    /// The store has answered.
+    pub(super) fn appended(&mut self, append: Append, outcome: Result<Appended, StoreError>, ctx: &mut Context<Self>) {
+        let Append { message, begun, answer } = append;
+        #[cfg(feature = "sabotage")]
+        let outcome = crate::sabotage::acknowledged(outcome, self.sequencer.known());
+        count_outcome(&outcome, begun);
+        answer(self, outcome.clone());
+        match outcome {
+            Ok(Appended { seq, duplicate: true }) => self.heard_of(seq, ctx), // its delivery may be lost with its answer
+            Ok(Appended { seq, duplicate: false }) => self.deliver_own(message, seq, ctx),
+            Err(error) => {
+                tracing::warn!(room = %self.id, %error, "a message was not stored");
+                if matches!(error, StoreError::NoRoom) {
+                    self.forget(ctx); // its project was deleted while this instance was cut off
                 }
             }
-            room.finish_handover(ctx);
-        }));
+        }
+        self.finish_handover(ctx);
+    }
+
+    /// To the members here and to the other instances.
+    fn deliver_own(&mut self, message: NewMessage, seq: Seq, ctx: &mut Context<Self>) {
+        let NewMessage { id, author, body, sent_at, .. } = message;
+        let Some(message) = encode(&self.id, &StoredMessage { seq, id, author, body, sent_at }) else { return };
+        if self.bus_is_up()
+            && let Some(event) = Event::message(&message)
+        {
+            self.publish(event, ctx);
+        }
+        self.offer(message, ctx);
     }
 
     /// Takes a durable message of any instance and delivers what is now in order.

@@ -1,10 +1,11 @@
 //! Station 2: the room. Membership, order, presence, cursors and fan-out of one `project/room` on this instance.
 //!
 //! The thinking is pure and in [`sequencer`], [`window`], [`presence`], [`cursors`] and [`pacer`]; the actor ([`RoomActor`],
-//! spread by subject over `actor`, `resume`, `catch_up`, `people`, `messages_lane`, `recovery`, `peers` and `projects`) is wiring. The [`Directory`] starts rooms and
-//! finds them. A room never knows sessions: it sees each worker thread's fan-out as a `Recipient<DeliverFrame>`.
+//! spread by subject over `actor`, `resume`, `catch_up`, `people`, `messages_lane`, `appends`, `recovery`, `peers` and `projects`) is wiring.
+//! The [`Directory`] starts rooms and finds them. A room never knows sessions: it sees each worker thread's fan-out as a `Recipient<DeliverFrame>`.
 
 mod actor;
+mod appends;
 mod catch_up;
 pub mod cursors;
 mod directory;

@@ -49,6 +49,8 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// What a healing read was about.
 #[derive(Clone, Copy)]
 struct Filling {
+    /// The last `seq` delivered when it began.
+    after: Seq,
     /// The highest `seq` known when it began.
     known: Seq,
     /// There was no more in the store.
@@ -60,8 +62,10 @@ struct Filling {
 pub(super) struct Healing {
     /// A start is under way.
     starting: bool,
-    /// A read or its timer is under way.
+    /// A read or its timer is under way, or what was read is being delivered.
     armed: bool,
+    /// Bytes of what was read that were delivered since the last pause.
+    poured: usize,
     /// Another read was asked for meanwhile.
     again: bool,
     /// Our hello came back: the subscription works.
@@ -254,14 +258,14 @@ impl RoomActor {
         }
         count!("hubbub_hole_reads_total");
         self.healing.again = false;
-        let known = self.sequencer.known();
-        let read = self.context.messages_after(self.key, self.id.clone(), self.sequencer.head(), HEAL_BATCH);
+        let (after, known) = (self.sequencer.head(), self.sequencer.known());
+        let read = self.context.messages_after(self.key, self.id.clone(), after, HEAL_BATCH);
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
             room.healing.armed = false;
             match read {
                 Ok(messages) => {
                     let complete = messages.len() < HEAL_BATCH as usize;
-                    room.fill_hole(messages.into(), Filling { known, complete }, ctx);
+                    room.fill_hole(messages.into(), Filling { after, known, complete }, ctx);
                 }
                 Err(error) => {
                     tracing::warn!(room = %room.id, %error, "missing messages could not be read, trying again");
@@ -277,23 +281,23 @@ impl RoomActor {
 
     /// Delivers what was read, a step at a time, then goes on healing.
     fn fill_hole(&mut self, mut messages: VecDeque<EncodedMessage>, filling: Filling, ctx: &mut Context<Self>) {
-        let mut bytes = 0;
+        self.healing.armed = true; // what is offered meanwhile shows the same hole, and must not make the next read wait
         while let Some(message) = messages.pop_front() {
-            bytes += message.frame().len();
+            self.healing.poured += message.frame().len();
             self.offer(message, ctx);
-            if bytes >= HEAL_STEP_BYTES {
-                self.healing.armed = true;
-                ctx.run_later(HEAL_STEP_INTERVAL, move |room, ctx| {
-                    room.healing.armed = false;
-                    room.fill_hole(messages, filling, ctx);
-                });
+            if self.healing.poured >= HEAL_STEP_BYTES {
+                self.healing.poured = 0;
+                ctx.run_later(HEAL_STEP_INTERVAL, move |room, ctx| room.fill_hole(messages, filling, ctx));
                 return;
             }
         }
-        if !filling.complete || self.healing.again {
+        self.healing.armed = false;
+        let came_on = self.sequencer.head() > filling.after;
+        if self.healing.again || (came_on && !filling.complete) {
             return self.read_hole(ctx);
         }
-        if self.sequencer.has_hole() && self.sequencer.known() == filling.known {
+        self.healing.poured = 0;
+        if filling.complete && self.sequencer.has_hole() && self.sequencer.known() == filling.known {
             self.sequencer.settle(); // the store has no more
         }
         self.follow_hole();

@@ -1,7 +1,7 @@
 //! The order of a room on this instance: every message once, by `seq`, without holes.
 //!
-//! The room offers messages as they come: its own after their commit, other instances' from the bus, both in any order,
-//! some twice, some never. What is next is delivered; what is early is held until the hole before it is filled, by the
+//! The room offers messages as they come: its own after their commit, other instances' from the bus, in any order among
+//! each other, some twice, some never. What is next is delivered; what is early is held until the hole before it is filled, by the
 //! bus or, a moment later, by the room from the store. The latest delivered messages are kept in the replay window.
 
 use std::{collections::BTreeMap, sync::Arc};

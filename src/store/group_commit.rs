@@ -15,10 +15,12 @@ mod queue;
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll, ready},
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -82,6 +84,32 @@ pub struct GroupCommit {
     shared: Arc<Shared>,
     /// Its end is the end of the last clone.
     _handles: Arc<Handles>,
+}
+
+/// A message's way into the durable order; its end is its place there. Messages of one room come to their end in the order
+/// in which they were accepted.
+#[derive(Debug)]
+pub struct Appending(Result<oneshot::Receiver<Outcome>, StoreError>);
+
+impl Appending {
+    /// Why the message was not accepted.
+    pub fn refused(&self) -> Option<&StoreError> {
+        self.0.as_ref().err()
+    }
+}
+
+impl Future for Appending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut self.0 {
+            Ok(answer) => {
+                let answered = ready!(Pin::new(answer).poll(cx));
+                Poll::Ready(answered.unwrap_or_else(|_| Err(StoreError::Unavailable(STOPPED.into()))))
+            }
+            Err(error) => Poll::Ready(Err(error.clone())),
+        }
+    }
 }
 
 /// Why an accepted message was not stored.
@@ -166,9 +194,8 @@ impl GroupCommit {
     /// Errors: [`Unavailable`](StoreError::Unavailable) when too much waits already (at once), when the database is, or
     /// when the writer has stopped; [`NoRoom`](StoreError::NoRoom); [`Broken`](StoreError::Broken) when this message is at
     /// fault. After an `Unavailable` the same id may be tried again: if it was written after all, the answer is its place.
-    pub fn append(&self, message: NewMessage) -> impl Future<Output = Outcome> + Send + 'static + use<> {
-        let accepted = self.accept(message);
-        async move { accepted?.await.unwrap_or_else(|_| Err(StoreError::Unavailable(STOPPED.into()))) }
+    pub fn append(&self, message: NewMessage) -> Appending {
+        Appending(self.accept(message))
     }
 
     fn accept(&self, message: NewMessage) -> Result<oneshot::Receiver<Outcome>, StoreError> {

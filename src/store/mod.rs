@@ -21,7 +21,7 @@ mod contract;
 pub use changes::{CHANGES_KEPT, Change, ChangeLog, ChangeNo, Changes, Reader};
 pub use checkup::SchemaState;
 pub use counted::CountedStore;
-pub use group_commit::{GroupCommit, GroupCommitLimits, GroupCommitSnapshot};
+pub use group_commit::{Appending, GroupCommit, GroupCommitLimits, GroupCommitSnapshot};
 pub use open::{migrate, open};
 pub use postgres::{PostgresCheckup, PostgresFacts, PostgresStore};
 pub use search::{

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{TestClient, TestHub, eventually, hub::UNHURRIED};
+use crate::support::{TestClient, TestHub, eventually, figures::Figures, hub::UNHURRIED};
 
 #[tokio::test]
 async fn an_acknowledged_message_survives_a_kill() {
@@ -55,6 +55,21 @@ async fn many_senders_share_one_order_without_holes() {
         assert_eq!(*other, seen[0], "everybody sees the same messages in the same order");
     }
     assert_eq!(hub.http().whole_history("p/r").await, seen[0], "as does the history");
+}
+
+#[tokio::test]
+async fn a_burst_leaves_no_holes_in_the_order_that_have_to_be_read_from_the_store() {
+    const BURST: u64 = 2_000;
+    let hub = TestHub::with(UNHURRIED).await;
+    let mut bob = TestClient::joined(&hub, "Bob", "p/r").await;
+    let mut ada = TestClient::joined(&hub, "Ada", "p/r").await;
+    assert_eq!(ada.send_many(0..BURST).await, (1..=BURST).collect::<Vec<_>>(), "answered in their order");
+    for seq in 1..=BURST {
+        assert_eq!(bob.next_message().await.seq, seq);
+    }
+    let figures = Figures::of(&hub).await;
+    assert_eq!(figures.value("hubbub_holes_found_total"), 0.0);
+    assert_eq!(figures.value("hubbub_hole_reads_total"), 0.0);
 }
 
 #[tokio::test]

@@ -23,8 +23,8 @@ use crate::{
     store::{Appended, BATCH_ROWS_MAX, NewMessage, RoomKey, StoreError, columns},
 };
 
-/// Statements exist for these numbers of messages only, so that few are prepared. What a batch leaves over is NULL, and
-/// no room has a NULL key.
+/// Statements exist for these numbers of messages only, so that they all stay prepared. What a batch leaves over is NULL,
+/// and no room has a NULL key.
 const SIZES: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, BATCH_ROWS_MAX];
 
 type Statements = LazyLock<[String; SIZES.len()]>;
@@ -85,33 +85,61 @@ fn identity(message: &NewMessage) -> Identity {
     (message.room, message.id)
 }
 
-/// The last places that this process gave in rooms: what it expects, and the database checks.
+/// Where this process expects the next messages of rooms to stand: guesses, which the database checks.
 #[derive(Default)]
-pub(super) struct Heads(HashMap<RoomKey, Seq>);
+pub(super) struct Heads(HashMap<RoomKey, Head>);
+
+#[derive(Default)]
+struct Head {
+    /// The last place that this process gave.
+    seq: Seq,
+    /// Another process has written into the room: for so many batches no guess is made.
+    contested: u8,
+}
 
 /// Rooms whose heads are remembered: a few megabytes.
 const HEADS_MAX: usize = 50_000;
+/// A wrong guess costs about as much as a commit without its sync. Where two processes serve the same busy room it would be
+/// wrong half of the time.
+pub(super) const CONTESTED_BATCHES: u8 = 100;
 
 impl Heads {
-    /// Of each message the head of its room before the batch, and its own place; `None` if a head is not known.
-    fn expected(&self, messages: &[&NewMessage]) -> Option<Vec<(Seq, Seq)>> {
+    /// Of each message the head of its room before the batch, and its own place; `None` if a room has no good guess.
+    pub(super) fn expected(&mut self, messages: &[&NewMessage]) -> Option<Vec<(Seq, Seq)>> {
         let mut last: HashMap<RoomKey, Seq> = HashMap::with_capacity(messages.len());
-        let place = |message: &&NewMessage| {
-            let head = *self.0.get(&message.room)?;
-            let seq = last.entry(message.room).or_insert(head);
+        let mut expected = Some(Vec::with_capacity(messages.len()));
+        for message in messages {
+            let head = self.0.get_mut(&message.room)?;
+            let first_of_room = !last.contains_key(&message.room);
+            let seq = last.entry(message.room).or_insert(head.seq);
             *seq += 1;
-            Some((head, *seq))
-        };
-        messages.iter().map(place).collect()
+            if head.contested > 0 {
+                head.contested -= u8::from(first_of_room);
+                expected = None;
+            }
+            if let Some(expected) = &mut expected {
+                expected.push((head.seq, *seq));
+            }
+        }
+        expected
     }
 
-    fn remember(&mut self, places: &[(Identity, Seq)]) {
+    /// Learns from the places that a batch was given.
+    pub(super) fn remember(&mut self, places: &[(Identity, Seq)]) {
         if self.0.len() + places.len() > HEADS_MAX {
             self.0.clear(); // they are learned again
         }
+        let mut spans: HashMap<RoomKey, (Seq, Seq)> = HashMap::with_capacity(places.len());
         for ((room, _), seq) in places {
-            let head = self.0.entry(*room).or_default();
-            *head = (*head).max(*seq);
+            let (first, last) = spans.entry(*room).or_insert((*seq, *seq));
+            (*first, *last) = ((*first).min(*seq), (*last).max(*seq));
+        }
+        for (room, (first, last)) in spans {
+            let head = self.0.entry(room).or_insert(Head { seq: first - 1, contested: 0 });
+            if first != head.seq + 1 {
+                head.contested = CONTESTED_BATCHES;
+            }
+            head.seq = last;
         }
     }
 }
@@ -180,7 +208,10 @@ pub(super) async fn insert_expected(
     // costs a change of threads.
     let ended = connection.execute_many(query).next().await;
     match ended.unwrap_or(Err(sqlx::Error::WorkerCrashed)) {
-        Ok(_) => Ok(Some(messages.iter().zip(expected).map(|(message, (_, seq))| (identity(message), *seq)).collect())),
+        Ok(ended) => {
+            debug_assert_eq!(ended.rows_affected(), messages.len() as u64);
+            Ok(Some(messages.iter().zip(expected).map(|(message, (_, seq))| (identity(message), *seq)).collect()))
+        }
         Err(error) if is_constraint(&error) => Ok(None),
         Err(error) => Err(error),
     }

@@ -199,6 +199,24 @@ async fn what_is_not_as_expected_writes_nothing() {
     assert_eq!([store.head(room).await.unwrap(), store.head(other).await.unwrap()], [4, 2]);
 }
 
+#[test]
+fn where_others_write_nothing_is_expected_for_a_while() {
+    let (room, other) = (a_message(RoomKey(1)), a_message(RoomKey(2)));
+    let place = |message: &NewMessage, seq| ((message.room, message.id), seq);
+    let mut heads = append::Heads::default();
+    assert_eq!(heads.expected(&[&room]), None, "nothing is known yet");
+    heads.remember(&[place(&room, 7), place(&other, 1)]);
+    assert_eq!(heads.expected(&[&room, &other, &room]), Some(vec![(7, 8), (1, 2), (7, 9)]));
+    heads.remember(&[place(&room, 9), place(&room, 8)]);
+    assert_eq!(heads.expected(&[&room]), Some(vec![(9, 10)]));
+    heads.remember(&[place(&room, 12)]);
+    for _ in 0..append::CONTESTED_BATCHES {
+        assert_eq!(heads.expected(&[&other, &room, &room]), None, "somebody else wrote 10 and 11");
+    }
+    assert_eq!(heads.expected(&[&other]), Some(vec![(1, 2)]), "it is a matter of the one room");
+    assert_eq!(heads.expected(&[&room]), Some(vec![(12, 13)]));
+}
+
 #[tokio::test]
 async fn no_append_searches_a_whole_table() {
     let ground = SqliteGround::new();

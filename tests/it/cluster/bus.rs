@@ -212,6 +212,28 @@ async fn one_instance_cut_off_from_redis_goes_on_and_catches_up() {
     assert!(!ada.was_degraded(), "only the one that was cut off was degraded");
 }
 
+/// What was missed is read without a pause between the reads, however much it is.
+#[tokio::test]
+async fn thousands_of_messages_that_were_missed_come_within_seconds() {
+    const PART: u64 = 4_000;
+    let cluster = TestCluster::with(&[LONG_TTL]).await;
+    let network = Proxy::to(cluster.redis.address()).await;
+    let url = cluster.redis.url_at(network.address());
+    let far = TestHub::start_in(cluster.a.home().clone(), &[FAST, &[("REDIS_URL", &url), LONG_TTL]].concat()).await;
+    connected(&far).await;
+    let mut ada = TestClient::joined(&cluster.a, "Ada", "p/r").await;
+    let mut fay = TestClient::joined(&far, "Fay", "p/r").await;
+    network.cut_off();
+    fay.until_status("degraded").await;
+    for part in 0..2 {
+        ada.send_many(part * PART..(part + 1) * PART).await;
+    }
+    network.resume();
+    let back = Instant::now();
+    assert_all_came(&mut fay, 2 * PART).await;
+    assert!(back.elapsed() < HEALING + Duration::from_secs(1), "it took {:?}", back.elapsed());
+}
+
 #[tokio::test]
 async fn connections_that_a_middlebox_forgot_are_made_anew() {
     let cluster = TestCluster::with(&[LONG_TTL]).await;
