@@ -93,8 +93,8 @@ def title: {
    | ([$mine[] | select(.server == "hub") | .[$key] // empty] | median) as $hub
    | select($floor != null or $hub != null)
    | (if $floor != null and $hub != null and $floor > 0 then $hub / $floor else null end) as $ratio
-   # A scenario that is there for the floor alone has no target.
-   | (if $run | IN("ramp-tick", "cursors-raw") then "" else $target end) as $target
+   # A scenario that is there for the floor's sake has no target.
+   | (if $run | IN("ramp-tick", "cursors-raw", "fanout-synced") then "" else $target end) as $target
    | (if $n > 0 then "" elif $run == "idle" then "idle, \($conns) connections"
       elif $run == "crowd" then "\($conns) join one room, 500/s" else ($run | title) end) as $name
    | "| \($name) | \($figure) | \($floor | shown) | \($hub | shown) | \($ratio | shown) | \($target) |")
