@@ -34,10 +34,6 @@ const READER_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The WAL is cut back to this after a checkpoint: a burst does not keep the disk.
 const WAL_KEPT_BYTES: &str = "67108864";
 
-/// The WAL is brought into the file when it has so many pages, 16 MiB. A busy room writes the same page again and again, of
-/// which only the last state is brought in: four times SQLite's own figure, so that this is done for fewer of them.
-const WAL_CHECKPOINT_PAGES: &str = "4000";
-
 /// A database file and how it is opened.
 pub(super) struct Database {
     path: PathBuf,
@@ -54,7 +50,6 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .pragma("journal_size_limit", WAL_KEPT_BYTES)
-            .pragma("wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
             // SQLite's thread gives the rows of a statement into a channel, and holds the write lock until all are in: it
             // must not have to wait until a busy runtime takes them out.
             .row_buffer_size(2 * BATCH_ROWS_MAX)
