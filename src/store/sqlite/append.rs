@@ -89,7 +89,6 @@ fn identity(message: &NewMessage) -> Identity {
 #[derive(Default)]
 pub(super) struct Heads(HashMap<RoomKey, Head>);
 
-#[derive(Default)]
 struct Head {
     /// The last place that this process gave.
     seq: Seq,
