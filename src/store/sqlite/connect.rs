@@ -17,6 +17,7 @@ use sqlx::{
 use super::{
     place::Place,
     refusal::{migration_refused, refused},
+    turns::Turns,
 };
 use crate::store::{BATCH_ROWS_MAX, StoreError};
 
@@ -60,6 +61,13 @@ impl Database {
     /// Another connection to a file that is there.
     pub(super) async fn connect(&self) -> Result<SqliteConnection, StoreError> {
         self.options.connect().await.map_err(|error| self.named(refused(&error)))
+    }
+
+    /// The order in which the processes that use the file write. One that hangs costs the others half of what they have for
+    /// a write, once.
+    pub(super) fn turns(&self) -> Result<Turns, StoreError> {
+        let turns = Turns::beside(&self.path, self.busy_timeout / 2);
+        turns.map_err(|error| self.named(StoreError::Unavailable(plain(&error))))
     }
 
     /// Connections that only read, opened when they are needed.

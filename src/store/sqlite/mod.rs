@@ -17,6 +17,7 @@ mod rooms;
 mod search;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod users;
 
 pub use self::{checkup::SqliteCheckup, machines::MachineWatch};
@@ -34,7 +35,12 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
-use self::{append::Heads, connect::Database, refusal::refused};
+use self::{
+    append::Heads,
+    connect::Database,
+    refusal::refused,
+    turns::{Turn, Turns},
+};
 use super::{
     Appended, NewMessage, ProfileFields, Project, ProjectExtent, ProjectFilter, ProjectMember, Role, RoomHead, RoomKey,
     RoomRow, Search, SearchHit, Store, StoreError, StoredMessage, UserProfile, Visibility, search::Backlog,
@@ -45,6 +51,7 @@ use crate::ids::{ProjectId, RoomId, Seq, UserId};
 pub struct SqliteStore {
     database: Database,
     writer: Mutex<Writer>,
+    turns: Turns,
     heads: sync::Mutex<Heads>,
     readers: SqlitePool,
     /// Of the readers, so many may search at the same time.
@@ -65,6 +72,7 @@ enum Writer {
 /// The writer, held for one call.
 struct WriterGuard<'a> {
     writer: MutexGuard<'a, Writer>,
+    _turn: Option<Turn<'a>>,
     fails_to_write: &'a AtomicBool,
 }
 
@@ -77,11 +85,13 @@ impl SqliteStore {
     pub async fn open(path: &Path, busy_timeout: Duration, readers: u32) -> Result<Self, StoreError> {
         let database = Database::new(path, busy_timeout);
         let (writer, _) = database.migrated().await?;
+        let turns = database.turns()?;
         let searches = Semaphore::new((readers / 2).max(1) as usize);
         let readers = database.readers(readers);
         let store = Self {
             database,
             writer: Mutex::new(Writer::Open(writer)),
+            turns,
             heads: sync::Mutex::default(),
             readers,
             searches,
@@ -105,7 +115,7 @@ impl SqliteStore {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner) // the database checks what they say
     }
 
-    /// The writer, opened anew if the last one was given up.
+    /// The writer, opened anew if the last one was given up, when it is this process's turn.
     async fn writer(&self) -> Result<WriterGuard<'_>, StoreError> {
         let mut writer = self.writer.lock().await;
         match *writer {
@@ -117,7 +127,8 @@ impl SqliteStore {
             }
             Writer::Closed => return Err(StoreError::Unavailable("it was closed".into())),
         }
-        Ok(WriterGuard { writer, fails_to_write: &self.fails_to_write })
+        let turn = self.turns.wait().await;
+        Ok(WriterGuard { writer, _turn: turn, fails_to_write: &self.fails_to_write })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tempfile::TempDir;
 
@@ -115,6 +115,21 @@ async fn a_lock_held_too_long_is_unavailable_and_heals() {
     transaction.rollback().await.unwrap();
     assert!(store.append(&[a_message(room)]).await.unwrap()[0].is_some_and(|place| place.seq == 1));
     assert!(store.create_project(&a_project("q"), None).await.unwrap());
+}
+
+#[tokio::test]
+async fn stores_of_one_file_write_in_turns() {
+    let ground = SqliteGround::new();
+    let (one, other) = (ground.open().await, ground.open().await);
+    let room = a_room(&one, "p/r").await;
+    let writing = one.writer().await.unwrap();
+    assert!(other.turns.wait().now_or_never().is_none(), "it is the other one's turn");
+    let messages = [a_message(room)];
+    let mut append = other.append(&messages);
+    assert!(futures_util::poll!(&mut append).is_pending());
+    assert!(one.turns.wait().now_or_never().is_none(), "somebody else is next");
+    drop(writing);
+    assert!(append.await.unwrap()[0].is_some_and(|place| place.seq == 1));
 }
 
 #[tokio::test]

@@ -103,7 +103,9 @@ async fn the_database_file_is_locked_by_somebody_else() {
     let file = stage.world.hubs[0].home().path().join("data/hubbub.db");
     for _ in 0..2 {
         stage.fleet.talk(150).await;
-        let mut other = SqliteConnectOptions::new().filename(&file).connect().await.expect("a connection");
+        // The instances take turns; somebody else gets the lock by luck.
+        let options = SqliteConnectOptions::new().filename(&file).busy_timeout(Duration::from_secs(60));
+        let mut other = options.connect().await.expect("a connection");
         let trouble = stage.world.trouble("the file is locked", away(Sides::BOTH));
         other.execute("BEGIN IMMEDIATE").await.expect("the lock");
         stage.outlast(trouble, SHORT * 3).await;
