@@ -221,9 +221,9 @@ static TEMPLATE: LazyLock<(PathBuf, Watch)> = LazyLock::new(|| {
         .output()
         .expect("initdb runs");
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-    // Processes are killed here, machines are not.
+    // Processes are killed here, machines are not; what they share is in their folder, and gone with it.
     let settings = "listen_addresses = '127.0.0.1'\nfsync = off\nmax_connections = 200\nshared_buffers = 16MB\n\
-                    wal_level = minimal\nmax_wal_senders = 0\n";
+                    wal_level = minimal\nmax_wal_senders = 0\ndynamic_shared_memory_type = mmap\n";
     let file = home.join("data/postgresql.conf");
     fs::write(&file, fs::read_to_string(&file).expect("a file") + settings).expect("a file");
     (home, watch)
