@@ -99,6 +99,7 @@ impl Link {
         loop {
             let (publisher, subscriber) = (self.publisher(), self.subscriber());
             let (mut messages, mut reconnects) = (subscriber.message_rx(), subscriber.reconnect_rx());
+            let mut publisher_reconnects = publisher.reconnect_rx();
             let (mut errors, mut subscriber_errors) = (publisher.error_rx(), subscriber.error_rx());
             if subscriber.is_connected() {
                 self.reconnected(); // before anybody listened
@@ -117,6 +118,8 @@ impl Link {
                     reconnected = reconnects.recv() => if reconnected.is_ok() {
                         self.reconnected();
                     },
+                    // The probe at the subscriber's return went nowhere if that came first.
+                    Ok(_) = publisher_reconnects.recv() => self.send_probe(),
                     Ok((error, server)) = errors.recv() => self.failed(&error, server.is_none()),
                     Ok((error, server)) = subscriber_errors.recv() => self.failed(&error, server.is_none()),
                     _ = probe.tick() => if self.probe() {
@@ -174,6 +177,7 @@ impl Link {
     fn reconnected(self: &Rc<Self>) {
         count!("hubbub_redis_reconnects_total");
         self.generation.set(self.generation.get() + 1);
+        self.last_renewal.set(Instant::now()); // it has yet to prove itself
         self.go_down();
         self.subscribe(self.all_names(), false);
         self.send_probe();
@@ -195,6 +199,7 @@ impl Link {
             let hopeless = self.connections.borrow().are_hopeless();
             if hopeless && let Ok(connections) = Connections::open(&self.shared, self.node.as_ref()) {
                 self.connections.replace(connections);
+                self.last_renewal.set(Instant::now());
                 return true;
             }
             if self.last_renewal.get().elapsed() >= RENEW_INTERVAL {
